@@ -1,0 +1,183 @@
+/**
+ * Every setting and every default of Stator: nothing below has a default of its own.
+ * The JSON Schema in docs/contract/ is made from here.
+ */
+import { z } from 'zod';
+
+const count = () => z.int().min(0);
+const positive = () => z.int().min(1);
+
+export const ModelConfig = z.strictObject({
+  name: z.string().min(1).describe('What clients call it.'),
+  aliases: z.array(z.string()).default([]).describe('Other names that mean the same model.'),
+  path: z
+    .string()
+    .optional()
+    .describe(
+      'A GGUF whose tokenizer and template render prompts; without it, prompts pass through.',
+    ),
+});
+
+export const WorkerConfig = z.strictObject({
+  url: z.url().describe('Base address of the engine, without /v1.'),
+  events: z.string().optional().describe('ZeroMQ address of its KV events, if not on its card.'),
+});
+
+export const KeyConfig = z.strictObject({
+  key: z.string().min(8).describe('What the client sends as bearer token or x-api-key.'),
+  tenant: z
+    .string()
+    .min(1)
+    .describe('Whose it is: caches, sessions and receipts do not cross tenants.'),
+  admin: z
+    .boolean()
+    .default(false)
+    .describe('Whether it may use /stator/v1/ beyond its own tenant.'),
+});
+
+/** The gateway's `stator.yaml`. */
+export const Config = z.strictObject({
+  listen: z
+    .strictObject({
+      host: z.string().default('127.0.0.1'),
+      port: z.int().min(0).max(65535).default(8000),
+    })
+    .prefault({}),
+  keys: z.array(KeyConfig).default([]),
+  trustedProxies: z
+    .array(z.string())
+    .default([])
+    .describe('Addresses whose x-tenant-id counts, besides loopback.'),
+  models: z.array(ModelConfig).default([]),
+  workers: z.array(WorkerConfig).default([]),
+  policy: z.string().default('stator').describe('Who decides where a request runs.'),
+  seed: count().default(1).describe('Of every random choice the gateway makes.'),
+  limits: z
+    .strictObject({
+      bodyBytesMax: positive().default(64 * 1024 * 1024),
+      headersUsMax: positive()
+        .default(15_000_000)
+        .describe('A client must send its headers within.'),
+      bodyUsMax: positive().default(60_000_000).describe('A client must send its body within.'),
+      queueRequestsMax: positive().default(4096).describe('Waiting in the gateway, all tenants.'),
+      queueUsMax: positive().default(100_000_000).describe('Longest wait before a refusal.'),
+      attemptsMax: positive().default(3).describe('Placements tried before a request fails.'),
+      engineSilenceUsMax: positive()
+        .default(300_000_000)
+        .describe('An engine silent for longer is taken as lost.'),
+      threadsMax: positive().default(100_000).describe('Threads remembered per tenant.'),
+      tenantsMax: positive().default(10_000),
+      receiptsMax: positive().default(10_000),
+      predictedBlocksMax: positive().default(1_000_000),
+      predictedUsMax: positive().default(600_000_000).describe('A placement is believed for.'),
+      shutdownUsMax: positive().default(5_000_000).describe('Running streams may end within.'),
+      requestsPerSlotMax: positive()
+        .default(4)
+        .describe('Given to a worker per slot; the rest wait where they can still choose.'),
+      outputTokensExpected: positive().default(200).describe('Before any answer was seen.'),
+      healthUs: positive().default(5_000_000).describe('Between checks of a worker that is well.'),
+      recheckUs: positive().default(500_000).describe('Between checks of one that is not.'),
+      feedQuietUs: positive()
+        .default(2_000_000)
+        .describe('Silence after which events are asked for.'),
+      feedReplayUs: positive().default(2_000_000).describe('A replay of events takes at most.'),
+    })
+    .prefault({}),
+  journal: z.string().optional().describe('File to which every kernel input is appended.'),
+});
+export type Config = z.infer<typeof Config>;
+export type KeyConfig = z.infer<typeof KeyConfig>;
+export type ModelConfig = z.infer<typeof ModelConfig>;
+
+/** One local worker. */
+export const WorkerSettings = z.strictObject({
+  engine: z.enum(['llama', 'sim']),
+  name: z.string().min(1),
+  model: z.string().describe('A GGUF file.'),
+  modelName: z.string().min(1),
+  memoryBytes: positive().describe('Weights, slots and block store together.'),
+  slots: z.int().min(1).max(256).optional(),
+  contextTokens: positive().optional().describe('Served context; lowered, in words, to what fits.'),
+  kvTokens: positive()
+    .optional()
+    .describe('Most distinct tokens whose KV is kept, over all tiers.'),
+  blockTokens: z.literal(16).default(16),
+  threads: positive().default(1),
+  exact: z.boolean().default(false),
+  allowForcedOutput: z.boolean().default(false),
+  chunkUs: positive().default(50_000).describe('Longest engine step, as predicted.'),
+  chunkTokensMax: positive().default(512),
+  exactChunkTokens: positive().default(256).describe('With --exact, chunks end at its multiples.'),
+  waitingRequestsMax: positive().default(1024),
+  eventBatchesKept: positive().default(10_000).describe('KV event batches kept for replay.'),
+  tokenSlices: count()
+    .default(200)
+    .describe('Slices on which both tokenizers are compared at start.'),
+  script: z.string().optional().describe('Scripted answers of the simulated engine.'),
+  seed: count().default(1),
+  kvSecret: z.string().optional(),
+});
+export type WorkerSettings = z.infer<typeof WorkerSettings>;
+
+/** Of a worker's own HTTP server: its clients are gateways. */
+export const HTTP_LIMITS = {
+  bodyBytesMax: 64 * 1024 * 1024,
+  headersUsMax: 15_000_000,
+  bodyUsMax: 60_000_000,
+  shutdownUsMax: 2_000_000,
+} as const;
+
+/** The embedded engine, where its settings say nothing. */
+export const LLAMA_ENGINE = { slots: 4 } as const;
+
+/**
+ * The simulated engine: a small model on a fast accelerator, so that whatever waits for it waits for
+ * the gateway and not for the engine.
+ */
+export const SIMULATED_ENGINE = {
+  slots: 16,
+  contextTokens: 131_072,
+  kvTokens: 350_000,
+  answerTokensMin: 20,
+  answerTokensMax: 80,
+  /** Microseconds: a step, a prompt token, a prompt token per token before it, a decoded sequence. */
+  curve: {
+    baseUs: 2_000,
+    perTokenUs: 20,
+    perTokenContextUs: 0.0008,
+    perLooseContextUs: 0.0008,
+    perSequenceUs: 100,
+    perContextUs: 0.01,
+  },
+} as const;
+
+/** `stator up`. */
+export const UP_DEFAULTS = {
+  workers: 2,
+  /** Share of memory (or of the cgroup's limit) that all local workers may use together. */
+  memoryShare: 0.4,
+  /** A restarted worker waits this long, doubling up to the second figure. */
+  restartUsMin: 200_000,
+  restartUsMax: 10_000_000,
+  /** A worker that prints no card within this is given up and restarted. */
+  startUsMax: 120_000_000,
+} as const;
+
+/** The parsed value, or one sentence per mistake. */
+export function parseConfig<T>(
+  schema: z.ZodType<T>,
+  input: unknown,
+): { kind: 'ok'; value: T } | { kind: 'wrong'; sentences: string[] } {
+  const result = schema.safeParse(input);
+  if (result.success) return { kind: 'ok', value: result.data };
+  return {
+    kind: 'wrong',
+    sentences: result.error.issues.map((issue) => {
+      const where = issue.path.length > 0 ? issue.path.join('.') : 'the file';
+      if (issue.code === 'unrecognized_keys') {
+        return `${where} has the unknown setting ${issue.keys.join(', ')}`;
+      }
+      return `${where}: ${issue.message[0].toLowerCase()}${issue.message.slice(1)}`;
+    }),
+  };
+}

@@ -1,0 +1,54 @@
+/** The account of one request: what was predicted, what was chosen and why, what came of it. */
+import { z } from 'zod';
+import { ERRORS, type ErrorCode } from './error.ts';
+
+const us = () => z.int().min(0);
+
+export const Receipt = z.strictObject({
+  id: z.string(),
+  request: z.string().describe('x-request-id'),
+  at: z.string().describe('Arrival, ISO 8601.'),
+  wire: z.string(),
+  model: z.string(),
+  tenant: z.string(),
+  session: z.string().nullable(),
+  thread: z.string().nullable(),
+  knownBy: z.string().describe('Which signal named the session.'),
+  policy: z.string(),
+  promptTokens: z.int().nullable().describe('Null where the tokenizer is unknown.'),
+  worker: z.string().nullable(),
+  attempts: z.array(
+    z.strictObject({
+      worker: z.string(),
+      queuedUs: us(),
+      candidates: z.array(
+        z.strictObject({
+          worker: z.string(),
+          mode: z.enum(['exact', 'predicted', 'loadOnly']),
+          matchedTokens: z.int().describe('Prompt tokens believed to be cached there.'),
+          liveTokens: z.int().describe('Of other threads there that will be needed again.'),
+          terms: z.record(z.string(), z.int()).describe('Named prices, microseconds.'),
+          totalUs: z.int().describe('Their sum.'),
+        }),
+      ),
+    }),
+  ),
+  predicted: z
+    .strictObject({ cachedTokens: z.int(), ttftUs: us() })
+    .nullable()
+    .describe('For the worker that answered.'),
+  actual: z
+    .strictObject({
+      status: z.enum(['running', 'done', 'failed', 'cancelled', 'rejected']),
+      cachedTokens: z.int().nullable().describe('As the engine reported.'),
+      outputTokens: z.int(),
+      ttftUs: us().nullable(),
+      e2eUs: us().nullable(),
+      error: z
+        .enum(Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]])
+        .nullable()
+        .describe('An error code.'),
+    })
+    .describe('So far, while it runs.'),
+});
+export type Receipt = z.infer<typeof Receipt>;

@@ -1,0 +1,91 @@
+/**
+ * One shape for a conversation, whichever wire it came over, and for how to continue it. Wires parse
+ * into it, chat templates and engines read from it.
+ */
+export interface Chat {
+  model: string;
+  messages: Message[];
+  tools: Tool[];
+  toolChoice: ToolChoice;
+  /** Whether the model should think; undefined leaves it to the template's default. */
+  thinking: boolean | undefined;
+}
+
+export type Message =
+  | { role: 'system'; content: Content[] }
+  | { role: 'user'; content: Content[] }
+  | { role: 'assistant'; content: Content[]; reasoning: string | undefined; toolCalls: ToolCall[] }
+  | { role: 'tool'; content: Content[]; toolCallId: string; isError: boolean };
+
+export type Content = { kind: 'text'; text: string } | { kind: 'image'; url: string };
+
+export interface ToolCall {
+  id: string;
+  name: string;
+  /** As the model wrote them: usually, but not surely, a JSON object. */
+  argumentsJson: string;
+}
+
+export interface Tool {
+  name: string;
+  description: string | undefined;
+  /** JSON Schema of the arguments, as the client sent it, key order kept. */
+  parameters: unknown;
+}
+
+export type ToolChoice =
+  | { kind: 'auto' }
+  | { kind: 'none' }
+  | { kind: 'required' }
+  | { kind: 'named'; name: string };
+
+export interface Sampling {
+  temperature: number;
+  topP: number;
+  /** 0 = off. */
+  topK: number;
+  minP: number;
+  repetitionPenalty: number;
+  frequencyPenalty: number;
+  presencePenalty: number;
+  seed: number | undefined;
+}
+
+/** What a client says about a request besides its content. All optional, none can break a request. */
+export interface Hints {
+  priority: number;
+  /** Expected output tokens. */
+  outputTokensExpected: number | undefined;
+  /** Isolates the KV cache below the tenant. */
+  cacheSalt: string | undefined;
+  /** Emit this instead of what the model samples; only where the operator allowed it. */
+  forcedOutput: string | undefined;
+  /** What the client wants to see besides the answer. */
+  extraFields: readonly string[];
+}
+
+export const NO_HINTS: Hints = {
+  priority: 0,
+  outputTokensExpected: undefined,
+  cacheSalt: undefined,
+  forcedOutput: undefined,
+  extraFields: [],
+};
+
+export const GREEDY: Sampling = {
+  temperature: 0,
+  topP: 1,
+  topK: 0,
+  minP: 0,
+  repetitionPenalty: 1,
+  frequencyPenalty: 0,
+  presencePenalty: 0,
+  seed: undefined,
+};
+
+/** The text of a message; several blocks are lines, as vLLM joins them for string templates. */
+export function textOf(content: readonly Content[]): string {
+  const texts: string[] = [];
+  for (const part of content) if (part.kind === 'text') texts.push(part.text);
+  return texts.join('\n');
+}

@@ -1,0 +1,48 @@
+/** A worker as the kernel knows it: what it can serve, and how much of it. */
+import type { WorkerId } from './ids.ts';
+
+export interface Worker {
+  id: WorkerId;
+  /** Model names it answers to. */
+  models: readonly string[];
+  /** Tokens of one KV block. */
+  blockTokens: number;
+  /** Longest prompt plus answer. */
+  contextTokens: number;
+  /** Sequences it computes at once; more wait inside it. */
+  slots: number;
+  /** Requests it takes at once, running and waiting; the kernel queues the rest. */
+  requestsMax: number;
+  /** Distinct tokens whose KV it can keep, over all tiers. */
+  cacheTokens: number;
+  /** Whether it publishes KV events, so that the exact index can be believed. */
+  hasEvents: boolean;
+  prefill: PrefillCurve;
+  decode: DecodeCurve;
+}
+
+/** Microseconds to prefill `u` tokens that end at context `c`: perToken·u + perTokenContext·u·(c − u/2). */
+export interface PrefillCurve {
+  perTokenUs: number;
+  perTokenContextUs: number;
+}
+
+/** Microseconds of one decode step with `b` sequences: step + perSequence·b. */
+export interface DecodeCurve {
+  stepUs: number;
+  perSequenceUs: number;
+}
+
+/** How far the kernel believes its index of a worker. */
+export type WorkerMode = 'exact' | 'predicted' | 'loadOnly';
+
+/** What the page and `workers` show of a worker beyond what the kernel needs. */
+export interface WorkerAbout {
+  engine: string;
+  url: string;
+  model: string;
+  fingerprint: string;
+  demo: boolean;
+  tokensMode: 'exact' | 'passThrough';
+  card: unknown;
+}
