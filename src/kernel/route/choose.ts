@@ -1,0 +1,22 @@
+/** Cheapest price; equal prices go where fewer live tokens sit, then to the worker seen first. */
+import { must } from '../../base/assert.ts';
+import type { Policy, Seen } from '../policy.ts';
+
+export const stator: Policy = {
+  name: 'stator',
+  view: 'price',
+  choose(_request, seen) {
+    let best: Seen | undefined;
+    for (const one of seen) {
+      if (best === undefined || cheaper(one, best)) best = one;
+    }
+    return must(best, 'there is somebody to choose from').worker;
+  },
+};
+
+function cheaper(a: Seen, b: Seen): boolean {
+  const priceA = must(a.price, 'this policy sees prices');
+  const priceB = must(b.price, 'this policy sees prices');
+  if (priceA.totalUs !== priceB.totalUs) return priceA.totalUs < priceB.totalUs;
+  return priceA.liveTokens < priceB.liveTokens;
+}
