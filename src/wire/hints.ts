@@ -1,0 +1,51 @@
+/** What the OpenAI wires share beside messages: sampling and the `nvext` extension. */
+import type { Hints, Sampling } from '../model/request.ts';
+import {
+  type Json,
+  optionalCount,
+  optionalList,
+  optionalNumber,
+  optionalObject,
+  optionalString,
+  string,
+  wrong,
+} from './fields.ts';
+
+/** As the OpenAI API defines it where it says nothing: sample at temperature 1. */
+export function readSampling(body: Json): Sampling {
+  const seed = body.seed;
+  if (seed !== undefined && seed !== null && !Number.isSafeInteger(seed)) {
+    throw wrong('seed', 'must be an integer');
+  }
+  return {
+    temperature: optionalNumber(body.temperature, 'temperature', { min: 0, max: 2 }) ?? 1,
+    topP: optionalNumber(body.top_p, 'top_p', { min: 0, max: 1 }) ?? 1,
+    topK: Math.max(0, optionalNumber(body.top_k, 'top_k', { min: -1, max: 1e6 }) ?? 0),
+    minP: optionalNumber(body.min_p, 'min_p', { min: 0, max: 1 }) ?? 0,
+    repetitionPenalty:
+      optionalNumber(body.repetition_penalty, 'repetition_penalty', { min: 0.01, max: 10 }) ?? 1,
+    frequencyPenalty:
+      optionalNumber(body.frequency_penalty, 'frequency_penalty', { min: -2, max: 2 }) ?? 0,
+    presencePenalty:
+      optionalNumber(body.presence_penalty, 'presence_penalty', { min: -2, max: 2 }) ?? 0,
+    seed: typeof seed === 'number' ? seed >>> 0 : undefined,
+  };
+}
+
+/** `nvext` as Dynamo's frontend reads it, and vLLM's `cache_salt` and `priority` at the root. */
+export function readHints(body: Json): Hints {
+  const nvext = optionalObject(body.nvext, 'nvext') ?? {};
+  const agent = optionalObject(nvext.agent_hints, 'nvext.agent_hints') ?? {};
+  const priority = agent.priority ?? body.priority;
+  return {
+    priority: optionalNumber(priority, 'priority', { min: -(2 ** 31), max: 2 ** 31 - 1 }) ?? 0,
+    outputTokensExpected: optionalCount(agent.osl, 'nvext.agent_hints.osl', 0),
+    cacheSalt:
+      optionalString(nvext.cache_salt, 'nvext.cache_salt') ??
+      optionalString(body.cache_salt, 'cache_salt'),
+    forcedOutput: optionalString(nvext.forced_output, 'nvext.forced_output'),
+    extraFields: optionalList(nvext.extra_fields, 'nvext.extra_fields').map((field, i) =>
+      string(field, `nvext.extra_fields[${i}]`),
+    ),
+  };
+}

@@ -1,0 +1,55 @@
+/** What a wire is: bytes of one API ↔ our own words, pure. */
+import type { GatewayError } from '../model/error.ts';
+import type { Part } from '../model/part.ts';
+import type { Chat, Hints, Sampling } from '../model/request.ts';
+import type { Answer } from './answer.ts';
+
+export type WireName = 'openai-chat' | 'openai-completions' | 'anthropic-messages';
+
+export interface Wire {
+  readonly name: WireName;
+  /** Reads a parsed JSON body; throws a `GatewayError` that names the field. */
+  parse(body: unknown): Ask;
+  framer(ask: Ask, opening: Opening): Framer;
+  /** The answer to a request that did not stream. */
+  whole(ask: Ask, opening: Opening, answer: Answer): unknown;
+  error(error: GatewayError): unknown;
+}
+
+/** A request as its wire understood it. */
+export interface Ask {
+  model: string;
+  prompt: Prompt;
+  sampling: Sampling;
+  outputTokensMax: number | undefined;
+  stop: string[];
+  hints: Hints;
+  stream: boolean;
+  /** Whether a stream ends with usage (the OpenAI wires ask for it, Anthropic always sends it). */
+  includeUsage: boolean;
+  /** Names of a session found in the body, by field, in the order they count. */
+  names: { field: string; value: string }[];
+}
+
+export type Prompt =
+  | { kind: 'chat'; chat: Chat }
+  | { kind: 'text'; text: string }
+  | { kind: 'tokens'; ids: Uint32Array };
+
+/** What is known when an answer begins. */
+export interface Opening {
+  id: string;
+  createdS: number;
+  /** The name the client used. */
+  model: string;
+  promptTokens: number | undefined;
+}
+
+/** Frames one streamed answer. */
+export interface Framer {
+  open(): string;
+  /** `extras` goes into the wire's `nvext` field with the last part. */
+  part(part: Part, extras?: Record<string, unknown>): string;
+  /** A protocol event that every client takes as a sign of life. */
+  keepAlive(): string;
+}
