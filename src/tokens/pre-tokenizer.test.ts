@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { PRE_TOKENIZERS } from './pre-tokenizer.ts';
+
+/** White_Space as Rust, Python and llama.cpp have it: JavaScript's \s differs. */
+const S = '\\t-\\r\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000';
+/** The expressions of the models' tokenizer.json files, their \s and \S spelled out. */
+const QWEN2 = new RegExp(
+  `'(?:[sStTmMdD]|[rR][eE]|[vV][eE]|[lL][lL])|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}|` +
+    ` ?[^${S}\\p{L}\\p{N}]+[\\r\\n]*|[${S}]*[\\r\\n]+|[${S}]+(?![^${S}])|[${S}]+`,
+  'gu',
+);
+const GPT2 = new RegExp(
+  `'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^${S}\\p{L}\\p{N}]+|[${S}]+(?![^${S}])|[${S}]+`,
+  'gu',
+);
+
+const TWINS: Record<string, (text: string) => string[]> = {
+  qwen2: (text) => text.match(QWEN2) ?? [],
+  'gpt-2': (text) => text.match(GPT2) ?? [],
+  smollm: (text) =>
+    text.split(/(\p{N})/u).flatMap((part) => (part === '' ? [] : (part.match(GPT2) ?? []))),
+};
+
+const ATOMS = [
+  ...['a', 'B', 'é', '中', 'ʰ', '𝒜', 's', 'S', 're', 'LL', 've', 'd', 'ſ', "'", "''", '’'],
+  ...['1', '23', '٣', '½', 'Ⅷ', '𝟙', ' ', '  ', '\n', '\r\n', '\t', '\u0085', '\u00a0', '\u2028'],
+  ...['\u3000', '\ufeff', '\u200d', '\u0301', '👍🏽', '!', '...', '_', '{}', '\u0000', '\ufffd'],
+];
+
+for (const [name, twin] of Object.entries(TWINS)) {
+  test(`${name} cuts as its regular expression does`, () => {
+    const text = fc.array(fc.constantFrom(...ATOMS), { maxLength: 14 });
+    fc.assert(
+      fc.property(text, (parts) => {
+        assert.deepEqual(cut(name, parts.join('')), twin(parts.join('')));
+      }),
+      { numRuns: 4000 },
+    );
+  });
+}
+
+test('pieces as llama.cpp cuts them', () => {
+  const cases: [string, string, string[]][] = [
+    [
+      'qwen2',
+      "I'LL go  12\u0085\n\n x",
+      ['I', "'LL", ' go', ' ', ' ', '1', '2', '\u0085\n\n', ' x'],
+    ],
+    ['qwen2', '\ufeffa \ufeff', ['\ufeffa', ' \ufeff']],
+    ['qwen2', 'a \n b!?\r\n  ', ['a', ' \n', ' b', '!?\r\n', '  ']],
+    ['gpt-2', " I'LL a  12  ", [' I', "'", 'LL', ' a', ' ', ' 12', '  ']],
+    ['smollm', 'a  12 3', ['a', '  ', '1', '2', ' ', '3']],
+  ];
+  for (const [name, text, pieces] of cases) assert.deepEqual(cut(name, text), pieces);
+});
+
+function cut(name: string, text: string): string[] {
+  const pieceEnd = PRE_TOKENIZERS.get(name);
+  assert.ok(pieceEnd);
+  const codePoints = Uint32Array.from(Array.from(text, (it) => it.codePointAt(0) as number));
+  const pieces: string[] = [];
+  for (let at = 0; at < codePoints.length; ) {
+    const end = pieceEnd(codePoints, at, codePoints.length);
+    assert.ok(end > at);
+    pieces.push(String.fromCodePoint(...codePoints.subarray(at, end)));
+    at = end;
+  }
+  return pieces;
+}

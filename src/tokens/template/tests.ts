@@ -1,0 +1,42 @@
+/** Tests of Jinja (`x is …`) that chat templates use, as in jinja2/tests.py 3.1.6. */
+import { COMPARE } from './operators.ts';
+import type { Signature } from './signature.ts';
+import { Callable, Float, Iteration, isDict, isNumber, isText, type Value } from './values.ts';
+
+export const TESTS: Readonly<Record<string, Signature>> = {
+  defined: test((value) => value !== undefined),
+  undefined: test((value) => value === undefined),
+  none: test((value) => value === null),
+  true: test((value) => value === true),
+  false: test((value) => value === false),
+  boolean: test((value) => typeof value === 'boolean'),
+  string: test(isText),
+  mapping: test(isDict),
+  number: test(isNumber),
+  integer: test((value) => typeof value === 'bigint' || Number.isInteger(value)),
+  float: test(
+    (value) => value instanceof Float || (typeof value === 'number' && !Number.isInteger(value)),
+  ),
+  sequence: test(isSequence),
+  iterable: test((value) => isSequence(value) || value instanceof Iteration),
+  callable: test((value) => value === undefined || value instanceof Callable),
+  in: comparison('in'),
+  eq: comparison('=='),
+  equalto: comparison('=='),
+  '==': comparison('=='),
+  ne: comparison('!='),
+  '!=': comparison('!='),
+};
+
+function test(run: (value: Value) => boolean): Signature {
+  return { parameters: [], run };
+}
+
+function comparison(operator: '==' | '!=' | 'in'): Signature {
+  return { parameters: ['other'], run: (value, other) => COMPARE[operator](value, other) };
+}
+
+/** Undefined counts, here as above: Jinja's has a length and can be looped over. */
+function isSequence(value: Value): boolean {
+  return value === undefined || isText(value) || isDict(value) || Array.isArray(value);
+}
