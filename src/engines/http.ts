@@ -1,0 +1,94 @@
+/** HTTP to an engine: one pool, streams of server-sent events, and errors in our words. */
+import { type Dispatcher, Pool } from 'undici';
+import { GatewayError } from '../model/error.ts';
+import { type SseEvent, SseReader } from '../wire/sse.ts';
+
+const EVENT_BYTES_MAX = 8 * 1024 * 1024;
+
+export class EngineHttp {
+  readonly #pool: Pool;
+  readonly #headers: Record<string, string>;
+
+  /** `silenceUsMax`: an engine that sends nothing for so long is taken as lost. */
+  constructor(given: { url: string; silenceUsMax: number; headers: Record<string, string> }) {
+    const timeout = Math.ceil(given.silenceUsMax / 1000);
+    this.#pool = new Pool(given.url, {
+      connections: null,
+      headersTimeout: timeout,
+      bodyTimeout: timeout,
+      keepAliveTimeout: 30_000,
+    });
+    this.#headers = given.headers;
+  }
+
+  async *stream(path: string, body: unknown, signal: AbortSignal): AsyncGenerator<SseEvent> {
+    const response = await this.#send('POST', path, JSON.stringify(body), signal);
+    const reader = new SseReader(EVENT_BYTES_MAX);
+    try {
+      for await (const chunk of response.body) yield* reader.push(chunk as Uint8Array);
+    } catch (error) {
+      throw lost(error);
+    }
+  }
+
+  async json(method: 'GET' | 'POST', path: string, body?: unknown): Promise<unknown> {
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    const response = await this.#send(method, path, text, undefined);
+    try {
+      return await response.body.json();
+    } catch (error) {
+      throw lost(error);
+    }
+  }
+
+  close(): void {
+    void this.#pool.destroy();
+  }
+
+  async #send(
+    method: 'GET' | 'POST',
+    path: string,
+    body: string | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<Dispatcher.ResponseData> {
+    let response: Dispatcher.ResponseData;
+    try {
+      const headers = { ...this.#headers, 'content-type': 'application/json' };
+      response = await this.#pool.request({ method, path, headers, body, signal });
+    } catch (error) {
+      throw lost(error);
+    }
+    if (response.statusCode === 200) return response;
+    throw refused(response.statusCode, await response.body.text().catch(() => ''));
+  }
+}
+
+function lost(error: unknown): GatewayError {
+  if (error instanceof GatewayError) return error;
+  return new GatewayError('engine_lost', 'The engine could not be reached or broke off.', {
+    cause: error,
+  });
+}
+
+/** What an engine refuses because of the request is the client's to know; the rest is the engine's. */
+function refused(status: number, body: string): GatewayError {
+  const { message, code } = readError(body);
+  if (status === 503 || status === 429) {
+    return new GatewayError('queue_full', `The engine is busy: ${message}`);
+  }
+  if (status >= 500) return new GatewayError('engine_failed', `The engine failed: ${message}`);
+  if (code === 'context_length_exceeded') return new GatewayError(code, message);
+  if (status === 403) return new GatewayError('forbidden', message);
+  if (status === 404)
+    return new GatewayError('engine_failed', `The engine answered 404: ${message}`);
+  return new GatewayError('invalid_request', message);
+}
+
+function readError(body: string): { message: string; code: unknown } {
+  try {
+    const { error } = JSON.parse(body) as { error?: { message?: string; code?: unknown } };
+    return { message: error?.message ?? 'it gave no reason', code: error?.code };
+  } catch {
+    return { message: 'it gave no reason', code: undefined };
+  }
+}

@@ -1,0 +1,170 @@
+/**
+ * How long an engine's steps take: one linear model, read by the scheduler to choose chunks, by the
+ * simulated runner to pass time, and fitted from the steps a real runner reports.
+ *
+ *   step = base + perToken · p + perTokenContext · Σ context + perLooseContext · Σ context of short chunks
+ *        + perSequence · d + perContext · Σ context
+ *
+ * with p prompt tokens computed (each attends to all before it) and d sequences decoded. Attention
+ * kernels work on whole tiles of tokens: a chunk shorter than a tile falls back to a slower one
+ * (measured on llama.cpp's CPU kernel: 16 tokens at 4k of context cost 12 ms, 64 cost 20), so chunks
+ * are whole tiles and a short remainder joins the chunk before it.
+ */
+import { LinearFit } from '../base/fit.ts';
+import type { DecodeLoad, Pace, PromptLeft } from '../kernel/cache/batch.ts';
+import type { StepPlan } from '../model/step.ts';
+import type { DecodeCurve, PrefillCurve } from '../model/worker.ts';
+
+/** Microseconds. */
+export interface StepCurve {
+  baseUs: number;
+  perTokenUs: number;
+  perTokenContextUs: number;
+  /** Instead of `perTokenContextUs`, for chunks shorter than a tile. */
+  perLooseContextUs: number;
+  perSequenceUs: number;
+  perContextUs: number;
+}
+
+const TILE_TOKENS = 64;
+const BLOCK_TOKENS = 16;
+
+/** Features are scaled so that each is about 1 in a usual step. */
+const SCALE = { tokens: 100, tokenContext: 100_000, sequences: 1, context: 10_000 };
+
+export class FittedPace implements Pace {
+  readonly #fit: LinearFit;
+
+  constructor(prior: StepCurve) {
+    const weights = [
+      prior.baseUs,
+      prior.perTokenUs * SCALE.tokens,
+      prior.perTokenContextUs * SCALE.tokenContext,
+      prior.perLooseContextUs * SCALE.tokenContext,
+      prior.perSequenceUs * SCALE.sequences,
+      prior.perContextUs * SCALE.context,
+    ];
+    this.#fit = new LinearFit(weights, { unsureness: 1, noise: 0.15, drift: 0.001 });
+  }
+
+  observe(plan: StepPlan, elapsedUs: number): void {
+    const load = loadOf(plan);
+    const features = [
+      1,
+      load.promptTokens / SCALE.tokens,
+      load.tiledContext / SCALE.tokenContext,
+      load.looseContext / SCALE.tokenContext,
+      load.decodes / SCALE.sequences,
+      load.decodeContext / SCALE.context,
+    ];
+    this.#fit.observe(features, elapsedUs);
+  }
+
+  chunkTokens(prompt: PromptLeft, beside: DecodeLoad, stepUs: number): number {
+    return chunkWithin(stepUs, this.curve(), prompt, beside);
+  }
+
+  curve(): StepCurve {
+    return {
+      baseUs: this.#fit.weight(0),
+      perTokenUs: this.#fit.weight(1) / SCALE.tokens,
+      perTokenContextUs: this.#fit.weight(2) / SCALE.tokenContext,
+      perLooseContextUs: this.#fit.weight(3) / SCALE.tokenContext,
+      perSequenceUs: this.#fit.weight(4) / SCALE.sequences,
+      perContextUs: this.#fit.weight(5) / SCALE.context,
+    };
+  }
+}
+
+/** A pace that is known, not learned: the simulated engine's. */
+export class FixedPace implements Pace {
+  readonly #curve: StepCurve;
+
+  constructor(curve: StepCurve) {
+    this.#curve = curve;
+  }
+
+  observe(): void {}
+
+  chunkTokens(prompt: PromptLeft, beside: DecodeLoad, stepUs: number): number {
+    return chunkWithin(stepUs, this.#curve, prompt, beside);
+  }
+}
+
+export function stepUs(curve: StepCurve, plan: StepPlan): number {
+  const load = loadOf(plan);
+  return Math.round(
+    curve.baseUs +
+      curve.perTokenUs * load.promptTokens +
+      curve.perTokenContextUs * load.tiledContext +
+      curve.perLooseContextUs * load.looseContext +
+      curve.perSequenceUs * load.decodes +
+      curve.perContextUs * load.decodeContext,
+  );
+}
+
+/** The same curve as a router sees it: whole prompts and single decode steps. */
+export function prefillCurve(curve: StepCurve): PrefillCurve {
+  return { perTokenUs: curve.perTokenUs, perTokenContextUs: curve.perTokenContextUs };
+}
+
+export function decodeCurve(curve: StepCurve): DecodeCurve {
+  return { stepUs: curve.baseUs, perSequenceUs: curve.perSequenceUs };
+}
+
+/** What one step holds, in the units of the model. */
+interface StepLoad {
+  promptTokens: number;
+  /** Sum over prompt tokens of the tokens before them, in chunks of a tile and more. */
+  tiledContext: number;
+  looseContext: number;
+  decodes: number;
+  decodeContext: number;
+}
+
+function loadOf(plan: StepPlan): StepLoad {
+  const load = { promptTokens: 0, tiledContext: 0, looseContext: 0, decodes: 0, decodeContext: 0 };
+  for (const { tokens, position } of plan.slices) {
+    const count = tokens.length;
+    const context = count * (position + count / 2);
+    if (count === 1) {
+      load.decodes++;
+      load.decodeContext += context;
+      continue;
+    }
+    load.promptTokens += count;
+    if (count >= TILE_TOKENS) load.tiledContext += context;
+    else load.looseContext += context;
+  }
+  return load;
+}
+
+/**
+ * As many whole tiles of the prompt as `stepUs` has room for beside these decodes, at least one where
+ * half of it fits; whole blocks where a tile takes far too long, as on large models.
+ */
+function chunkWithin(
+  stepUs: number,
+  curve: StepCurve,
+  { position, left, max }: PromptLeft,
+  beside: DecodeLoad,
+): number {
+  const room =
+    stepUs -
+    curve.baseUs -
+    curve.perSequenceUs * beside.count -
+    curve.perContextUs * beside.contextTokens;
+  const fitting = tokensWithin(room, position, curve);
+  const unit = fitting >= TILE_TOKENS / 2 ? TILE_TOKENS : BLOCK_TOKENS;
+  const chunk = Math.min(Math.max(unit, Math.floor(fitting / unit) * unit), max);
+  return left - chunk < unit && left <= max ? left : Math.min(chunk, left);
+}
+
+/** The largest n with perToken·n + perTokenContext·n·(position + n/2) ≤ us. */
+function tokensWithin(us: number, position: number, curve: StepCurve): number {
+  const linear = curve.perTokenUs + curve.perTokenContextUs * position;
+  const quadratic = curve.perTokenContextUs / 2;
+  if (us <= 0) return 0;
+  if (quadratic < 1e-9) return linear > 0 ? us / linear : Number.MAX_SAFE_INTEGER;
+  return (Math.sqrt(linear * linear + 4 * quadratic * us) - linear) / (2 * quadratic);
+}
