@@ -1,0 +1,143 @@
+/** Health, models, metrics, and Stator's own routes under /stator/v1/. */
+
+import { sleep } from '../base/sleep.ts';
+import { type Call, replyJson } from '../http/call.ts';
+import { jsonBody } from '../http/json-body.ts';
+import type { Route } from '../http/router.ts';
+import { POLICY_NAMES } from '../kernel/route/policies.ts';
+import { GatewayError } from '../model/error.ts';
+import type { Clock } from '../ports.ts';
+import { sse } from '../wire/sse.ts';
+import type { Access } from './access.ts';
+import type { Host } from './host.ts';
+import type { Models, ServedModel } from './models.ts';
+import type { Receipts } from './receipts.ts';
+import type { Roster } from './roster.ts';
+import type { State } from './state.ts';
+
+export interface AdminParts {
+  version: string;
+  access: Access;
+  clock: Clock;
+  host: Host;
+  models: Models;
+  roster: Roster;
+  receipts: Receipts;
+  state: State;
+  metrics: () => string;
+  /** How often the page hears news. */
+  newsUs: number;
+}
+
+export function adminRoutes(parts: AdminParts): Map<string, Route> {
+  const { access, receipts, roster, state, version } = parts;
+  const routes = new Map<string, Route>();
+  const open = (pattern: string, route: Route) => routes.set(pattern, route);
+  const admin = (pattern: string, route: Route) =>
+    routes.set(pattern, (call) => {
+      access.admin(call);
+      return route(call);
+    });
+
+  open('GET /health', (call) => {
+    const up = parts.models.up().length > 0;
+    replyJson(call.reply, up ? 200 : 503, { status: up ? 'ok' : 'no engine is up' });
+  });
+  open('GET /ready', (call) => {
+    const up = parts.models.up().length > 0;
+    replyJson(call.reply, up ? 200 : 503, { ready: up });
+  });
+  open('GET /live', (call) => replyJson(call.reply, 200, { live: true }));
+  open('GET /version', (call) => replyJson(call.reply, 200, { version }));
+  // Claude Code asks these before it starts.
+  for (const pattern of ['HEAD /', 'HEAD /api/hello', 'GET /api/hello']) {
+    open(pattern, (call) => replyJson(call.reply, 200, { server: 'stator', version }));
+  }
+  open('GET /v1/models', (call) => listModels(call, parts));
+  open('GET /v1/models/*', (call) => {
+    access.caller(call);
+    const name = decodeURIComponent(call.path.slice('/v1/models/'.length));
+    replyJson(call.reply, 200, modelCard(parts.models.find(name)));
+  });
+  open('GET /stator/v1/receipts/*', (call) => {
+    access.sameSite(call);
+    const receipt = receipts.find(
+      access.caller(call),
+      call.path.slice('/stator/v1/receipts/'.length),
+    );
+    if (receipt === undefined)
+      throw new GatewayError('not_found', 'There is no such receipt (any more).');
+    replyJson(call.reply, 200, receipt);
+  });
+
+  admin('GET /metrics', (call) => {
+    call.reply.head(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' });
+    call.reply.end(parts.metrics());
+  });
+  admin('GET /stator/v1/workers', async (call) => {
+    replyJson(call.reply, 200, { workers: (await state.snapshot()).workers });
+  });
+  admin('GET /stator/v1/snapshot', async (call) =>
+    replyJson(call.reply, 200, await state.snapshot()),
+  );
+  admin('GET /stator/v1/events', (call) => news(call, parts));
+  admin('GET /stator/v1/policies', (call) => {
+    replyJson(call.reply, 200, { live: parts.host.policy, policies: POLICY_NAMES });
+  });
+  admin('POST /stator/v1/policies', (call) => setPolicy(call, parts));
+  admin('POST /reset_prefix_cache', async (call) => {
+    await roster.resetCaches();
+    replyJson(call.reply, 200, { reset: roster.size });
+  });
+  return routes;
+}
+
+function listModels(call: Call, { access, models }: AdminParts): void {
+  access.caller(call);
+  const data = models.up().map(modelCard);
+  const ids = data.map(({ id }) => id);
+  // Both vendors' shapes at once: their fields do not collide.
+  const anthropic = {
+    has_more: false,
+    first_id: ids[0] ?? null,
+    last_id: ids[ids.length - 1] ?? null,
+  };
+  replyJson(call.reply, 200, { object: 'list', data, ...anthropic });
+}
+
+function modelCard(model: ServedModel) {
+  return {
+    id: model.name,
+    object: 'model',
+    type: 'model',
+    display_name: model.demo ? `${model.name} (random weights: its text is noise)` : model.name,
+    created: 0,
+    created_at: '1970-01-01T00:00:00Z',
+    owned_by: 'stator',
+    max_model_len: model.contextTokens,
+    ...(model.demo && {
+      warning: 'Random weights: the text is noise, while speed and reuse are real.',
+    }),
+  };
+}
+
+async function setPolicy(call: Call, { host }: AdminParts): Promise<void> {
+  const name = ((await jsonBody(call)) as { policy?: unknown } | null)?.policy;
+  if (typeof name !== 'string' || !POLICY_NAMES.includes(name)) {
+    throw new GatewayError('invalid_request', `policy must be one of ${POLICY_NAMES.join(', ')}.`, {
+      param: 'policy',
+    });
+  }
+  host.tell({ kind: 'policyChanged', policy: name });
+  replyJson(call.reply, 200, { live: host.policy });
+}
+
+/** The snapshot as a stream, for as long as somebody looks. */
+async function news(call: Call, { clock, state, newsUs }: AdminParts): Promise<void> {
+  call.reply.head(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' });
+  while (!call.signal.aborted) {
+    await call.reply.write(sse(JSON.stringify(await state.snapshot()), 'snapshot'));
+    await sleep(clock, newsUs, call.signal);
+  }
+  call.reply.end();
+}

@@ -1,0 +1,54 @@
+/** What goes around an answer: its id, its response headers, and the `nvext` field. */
+import type { Receipt } from '../model/receipt.ts';
+import type { Ask, Opening, WireName } from '../wire/wire.ts';
+
+const ID_PREFIX: Record<WireName, string> = {
+  'openai-chat': 'chatcmpl-',
+  'openai-completions': 'cmpl-',
+  'anthropic-messages': 'msg_',
+};
+
+export function openingOf(ask: Ask, wire: WireName, receipt: Receipt, wallMs: number): Opening {
+  return {
+    id: ID_PREFIX[wire] + receipt.id,
+    createdS: Math.floor(wallMs / 1000),
+    model: ask.model,
+    promptTokens: receipt.promptTokens ?? undefined,
+  };
+}
+
+export function headersOf(receipt: Receipt): Record<string, string> {
+  const { request, id, worker, session, thread } = receipt;
+  return {
+    'x-request-id': request,
+    'x-stator-receipt': id,
+    ...(worker !== null && { 'x-stator-worker': worker }),
+    ...(session !== null && { 'x-stator-session': printable(session) }),
+    ...(thread !== null && { 'x-stator-thread': printable(thread) }),
+  };
+}
+
+/** What was asked for, and a prediction of cached tokens where the engine does not tell them. */
+export function extrasOf(
+  ask: Ask,
+  receipt: Receipt,
+  itlUs: number | undefined,
+): Record<string, unknown> | undefined {
+  const { actual, predicted } = receipt;
+  const extras: Record<string, unknown> = {};
+  const ms = (us: number | null | undefined) =>
+    us === null || us === undefined ? null : us / 1000;
+  if (ask.hints.extraFields.includes('worker_id')) extras.worker_id = receipt.worker;
+  if (ask.hints.extraFields.includes('timing')) {
+    extras.timing = { ttft_ms: ms(actual.ttftUs), itl_ms: ms(itlUs), total_ms: ms(actual.e2eUs) };
+  }
+  if (actual.cachedTokens === null && predicted !== null) {
+    extras.cached_tokens_predicted = predicted.cachedTokens;
+  }
+  return Object.keys(extras).length === 0 ? undefined : extras;
+}
+
+/** Ids come from clients: only what a header may hold goes back out. */
+function printable(value: string): string {
+  return value.replace(/[^\x20-\x7e]/g, '?');
+}

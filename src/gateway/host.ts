@@ -1,0 +1,128 @@
+/**
+ * The kernel's keeper: feeds it facts with the time they came, carries out its orders, wakes it when it
+ * asked to be, and shows every exchange to a sink (the journal).
+ */
+import { unreachable } from '../base/assert.ts';
+import type { Kernel, KernelState } from '../kernel/kernel.ts';
+import { GatewayError } from '../model/error.ts';
+import type { RequestId, WorkerId } from '../model/ids.ts';
+import type { Arrival, Decision, Fact, Order } from '../model/kernel-io.ts';
+import type { Cancel, Clock, Sink } from '../ports.ts';
+
+export interface Placement {
+  worker: WorkerId;
+  decision: Decision;
+}
+
+interface Pending {
+  resolve(placement: Placement): void;
+  reject(error: GatewayError): void;
+}
+
+export class Host {
+  readonly #kernel: Kernel;
+  readonly #clock: Clock;
+  readonly #sink: Sink;
+  readonly #pending = new Map<RequestId, Pending>();
+  #wake: { atUs: number; cancel: Cancel } | undefined;
+
+  constructor(given: { kernel: Kernel; clock: Clock; sink: Sink }) {
+    this.#kernel = given.kernel;
+    this.#clock = given.clock;
+    this.#sink = given.sink;
+  }
+
+  /** Resolves when the request may run; rejects when it was refused or its client left. */
+  admit(request: Arrival, signal: AbortSignal): Promise<Placement> {
+    return this.#placement(request.id, signal, { kind: 'arrived', request });
+  }
+
+  /** The worker failed before anything was answered: another place, or a refusal. */
+  elsewhere(request: RequestId, worker: WorkerId, signal: AbortSignal): Promise<Placement> {
+    return this.#placement(request, signal, { kind: 'failed', request, worker, retry: true });
+  }
+
+  get policy(): string {
+    return this.#kernel.policy;
+  }
+
+  tell(fact: Fact): void {
+    const nowUs = this.#clock.nowUs();
+    const orders = this.#kernel.handle(nowUs, fact);
+    const tookUs = this.#clock.nowUs() - nowUs;
+    this.#sink.note({ kind: 'kernel', atUs: nowUs, fact, orders, tookUs });
+    for (const order of orders) this.#perform(order);
+  }
+
+  state(): KernelState {
+    return this.#kernel.state(this.#clock.nowUs());
+  }
+
+  check(): void {
+    this.#kernel.check();
+  }
+
+  close(): void {
+    this.#wake?.cancel();
+    for (const { reject } of this.#pending.values()) {
+      reject(new GatewayError('shutting_down', 'Stator is stopping; try again soon.'));
+    }
+    this.#pending.clear();
+  }
+
+  #placement(request: RequestId, signal: AbortSignal, fact: Fact): Promise<Placement> {
+    return new Promise((resolve, reject) => {
+      const leave = () => {
+        if (!this.#pending.delete(request)) return;
+        this.tell({ kind: 'cancelled', request });
+        reject(new GatewayError('client_closed', 'The client left while its request waited.'));
+      };
+      const settled = () => signal.removeEventListener('abort', leave);
+      this.#pending.set(request, {
+        resolve: (placement) => {
+          settled();
+          resolve(placement);
+        },
+        reject: (error) => {
+          settled();
+          reject(error);
+        },
+      });
+      signal.addEventListener('abort', leave, { once: true });
+      this.tell(fact);
+      if (signal.aborted) leave();
+    });
+  }
+
+  #perform(order: Order): void {
+    switch (order.kind) {
+      case 'dispatch': {
+        const pending = this.#pending.get(order.request);
+        this.#pending.delete(order.request);
+        pending?.resolve({ worker: order.worker, decision: order.decision });
+        return;
+      }
+      case 'reject': {
+        const pending = this.#pending.get(order.request);
+        this.#pending.delete(order.request);
+        const { code, sentence, retryAfterUs } = order;
+        pending?.reject(new GatewayError(code, sentence, { retryAfterUs }));
+        return;
+      }
+      case 'wake':
+        return this.#wakeAt(order.atUs);
+      default:
+        unreachable(order);
+    }
+  }
+
+  #wakeAt(atUs: number): void {
+    if (this.#wake !== undefined && this.#wake.atUs <= atUs) return;
+    this.#wake?.cancel();
+    const cancel = this.#clock.after(Math.max(0, atUs - this.#clock.nowUs()), () => {
+      this.#wake = undefined;
+      this.tell({ kind: 'ticked' });
+    });
+    this.#wake = { atUs, cancel };
+  }
+}

@@ -1,0 +1,95 @@
+/** A request's prompt as the kernel and an engine need it: tokens where we know them, text where not. */
+import type { RequestId } from '../model/ids.ts';
+import type { Arrival } from '../model/kernel-io.ts';
+import type { Identity } from '../model/session.ts';
+import type { Job, PartParser } from '../ports.ts';
+import type { Ask } from '../wire/wire.ts';
+import { DEFAULT_TENANT } from './access.ts';
+import type { ServedModel } from './models.ts';
+
+export interface Prompt {
+  job: Job['prompt'];
+  /** Chained hashes of its full blocks; none where tokens are unknown. */
+  hashes: BigUint64Array;
+  blockTokens: number;
+  /** Exact, or a guess from the length of the text where the tokenizer is unknown. */
+  promptTokens: number;
+  parser: PartParser | undefined;
+}
+
+export function promptOf(ask: Ask, model: ServedModel, who: Identity): Prompt {
+  const { prompt } = ask;
+  const { tokens } = model;
+  if (tokens === undefined) return passThrough(ask);
+  let ids: Uint32Array;
+  let parser: PartParser | undefined;
+  if (prompt.kind === 'tokens') {
+    ids = prompt.ids;
+  } else if (prompt.kind === 'text') {
+    ids = tokens.encode(prompt.text);
+  } else {
+    ids = tokens.encode(tokens.render(prompt.chat));
+    parser = tokens.parser(prompt.chat);
+  }
+  const { hasher } = tokens;
+  return {
+    job: { kind: 'tokens', ids },
+    hashes: hasher.blocks(hasher.root(saltOf(ask, who)), ids),
+    blockTokens: hasher.blockTokens,
+    promptTokens: ids.length,
+    parser,
+  };
+}
+
+export function arrivalOf(
+  id: RequestId,
+  { ask, model, who, prompt }: { ask: Ask; model: ServedModel; who: Identity; prompt: Prompt },
+): Arrival {
+  return {
+    id,
+    tenant: who.tenant,
+    model: model.name,
+    thread: who.thread,
+    promptTokens: prompt.promptTokens,
+    hashes: prompt.hashes,
+    blockTokens: prompt.blockTokens,
+    outputTokensMax: ask.outputTokensMax ?? model.contextTokens,
+    priority: ask.hints.priority,
+  };
+}
+
+export function jobOf(
+  id: RequestId,
+  { ask, model, who, prompt }: { ask: Ask; model: ServedModel; who: Identity; prompt: Prompt },
+): Job {
+  return {
+    id,
+    tenant: who.tenant,
+    model: model.name,
+    prompt: prompt.job,
+    sampling: ask.sampling,
+    outputTokensMax: ask.outputTokensMax,
+    stop: ask.stop,
+    cacheSalt: saltOf(ask, who),
+    priority: ask.hints.priority,
+    forcedOutput: ask.hints.forcedOutput,
+    engineData: ask.hints.extraFields.includes('engine_data'),
+  };
+}
+
+/** Four bytes are taken for a token; without hashes the index knows such a worker by its load only. */
+function passThrough({ prompt }: Ask): Prompt {
+  const promptTokens =
+    prompt.kind === 'tokens'
+      ? prompt.ids.length
+      : Math.ceil(JSON.stringify(prompt.kind === 'chat' ? prompt.chat : prompt.text).length / 4);
+  const hashes = new BigUint64Array(0);
+  return { job: prompt, hashes, blockTokens: 1, promptTokens, parser: undefined };
+}
+
+/** The tenant is the default salt; what a client names is kept below its own tenant. */
+function saltOf(ask: Ask, who: Identity): string {
+  const tenant = who.tenant === DEFAULT_TENANT ? '' : who.tenant;
+  const { cacheSalt } = ask.hints;
+  return cacheSalt === undefined || cacheSalt === '' ? tenant : `${tenant}/${cacheSalt}`;
+}

@@ -1,0 +1,170 @@
+/**
+ * The walk of one request, top to bottom.
+ *
+ *   parse (wire) ─► who is it ─► which model ─► tokens ─► admit and answer (failover) ─► relay
+ */
+import { AssertionError } from '../base/assert.ts';
+import type { Prng } from '../base/prng.ts';
+import { type Call, replyJson } from '../http/call.ts';
+import { jsonBody } from '../http/json-body.ts';
+import { errorHeaders, type Route } from '../http/router.ts';
+import { asGatewayError, GatewayError } from '../model/error.ts';
+import type { RequestId } from '../model/ids.ts';
+import type { Part } from '../model/part.ts';
+import type { Identity } from '../model/session.ts';
+import type { Clock, Sink } from '../ports.ts';
+import { anthropicMessages } from '../wire/anthropic-messages.ts';
+import { openaiChat } from '../wire/openai-chat.ts';
+import { openaiCompletions } from '../wire/openai-completions.ts';
+import { parsed } from '../wire/parsed.ts';
+import type { Ask, Wire } from '../wire/wire.ts';
+import type { Access } from './access.ts';
+import { Account } from './account.ts';
+import { extrasOf, headersOf, openingOf } from './envelope.ts';
+import { answerOf, type Engines } from './failover.ts';
+import type { Host } from './host.ts';
+import { identify } from './identify.ts';
+import type { Models, ServedModel } from './models.ts';
+import { arrivalOf, jobOf, type Prompt, promptOf } from './prompt.ts';
+import type { Receipts } from './receipts.ts';
+import { relay } from './relay.ts';
+
+export interface ServeParts {
+  access: Access;
+  models: Models;
+  host: Host;
+  engines: Engines;
+  clock: Clock;
+  rng: Prng;
+  receipts: Receipts;
+  sink: Sink;
+}
+
+/** A request as far as it was understood before anything was decided. */
+interface Asked {
+  wire: Wire;
+  ask: Ask;
+  who: Identity;
+  model: ServedModel;
+  prompt: Prompt;
+}
+
+/** Every API that generates, by its path. */
+const WIRES: Record<string, Wire> = {
+  '/v1/chat/completions': openaiChat,
+  '/v1/completions': openaiCompletions,
+  '/v1/messages': anthropicMessages,
+};
+
+export class Serve {
+  readonly #parts: ServeParts;
+  #requests = 0;
+
+  constructor(parts: ServeParts) {
+    this.#parts = parts;
+  }
+
+  routes(): Map<string, Route> {
+    const entries = Object.entries(WIRES).map(([path, wire]): [string, Route] => [
+      `POST ${path}`,
+      (call) => this.handle(call, wire),
+    ]);
+    return new Map(entries);
+  }
+
+  /** Answers the call, whatever comes: errors go out in the wire's own shape. */
+  async handle(call: Call, wire: Wire): Promise<void> {
+    // Ends with the call, however it ends: whatever still runs for it is stopped.
+    const leaving = new AbortController();
+    const leave = () => leaving.abort();
+    call.signal.addEventListener('abort', leave, { once: true });
+    const arrivedUs = this.#parts.clock.nowUs();
+    let account: Account | undefined;
+    try {
+      const asked = await this.#understand(call, wire);
+      account = this.#open(call, asked, arrivedUs);
+      await this.#answer(call, asked, account, leaving.signal);
+    } catch (thrown) {
+      this.#refuse(call, wire, thrown);
+    } finally {
+      call.signal.removeEventListener('abort', leave);
+      leaving.abort();
+      if (account !== undefined) this.#close(account);
+    }
+  }
+
+  async #understand(call: Call, wire: Wire): Promise<Asked> {
+    const { access, models } = this.#parts;
+    const { tenant } = access.caller(call);
+    const ask = wire.parse(await jsonBody(call));
+    const who = identify(tenant, call.headers, ask.names);
+    const model = models.find(ask.model);
+    return { wire, ask, who, model, prompt: promptOf(ask, model, who) };
+  }
+
+  async #answer(call: Call, asked: Asked, account: Account, signal: AbortSignal): Promise<void> {
+    const { host, engines, clock } = this.#parts;
+    const { wire, ask, prompt } = asked;
+    const job = jobOf(account.arrival.id, asked);
+    const answer: AsyncIterable<Part> = answerOf({ host, engines, account, job, signal });
+    await relay(prompt.parser === undefined ? answer : parsed(answer, prompt.parser), {
+      host,
+      clock,
+      account,
+      wire,
+      ask,
+      opening: openingOf(ask, wire.name, account.receipt, clock.wallMs()),
+      reply: call.reply,
+      signal,
+      headers: () => headersOf(account.receipt),
+      extras: () => extrasOf(ask, account.receipt, account.itlUs()),
+    });
+  }
+
+  #open(call: Call, asked: Asked, arrivedUs: number): Account {
+    const { clock, rng, host, receipts } = this.#parts;
+    const suffix = rng.uint32().toString(36).padStart(7, '0');
+    const id = `r${(this.#requests++).toString(36)}-${suffix}`;
+    const account = new Account({
+      id,
+      requestId: call.requestId,
+      atIso: new Date(clock.wallMs()).toISOString(),
+      arrivedUs,
+      wire: asked.wire.name,
+      policy: host.policy,
+      who: asked.who,
+      arrival: arrivalOf(id as RequestId, asked),
+      tokensKnown: asked.prompt.job.kind === 'tokens',
+    });
+    receipts.keep(account.receipt);
+    return account;
+  }
+
+  #refuse(call: Call, wire: Wire, thrown: unknown): void {
+    const error = asGatewayError(thrown);
+    if (error.code === 'internal') {
+      this.#parts.sink.note({ kind: 'warning', sentence: `internal error: ${whereFrom(thrown)}` });
+    }
+    if (call.reply.headSent) return call.reply.end();
+    replyJson(call.reply, error.status, wire.error(error), errorHeaders(call.requestId, error));
+  }
+
+  #close(account: Account): void {
+    const { receipt } = account;
+    const { status, error } = receipt.actual;
+    this.#parts.sink.note({
+      kind: 'request',
+      receipt,
+      status: status === 'done' ? 200 : new GatewayError(error ?? 'client_closed', '').status,
+      itlUs: account.itlUs(),
+    });
+  }
+}
+
+/** Where an error of ours arose. Only our own claims are quoted: other words could hold a prompt. */
+function whereFrom(thrown: unknown): string {
+  if (!(thrown instanceof Error)) return 'something was thrown that is no error';
+  if (thrown instanceof AssertionError) return thrown.stack ?? thrown.message;
+  const frames = (thrown.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line));
+  return [thrown.name, ...frames].join('\n');
+}

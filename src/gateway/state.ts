@@ -1,0 +1,88 @@
+/** The whole gateway's state as one plain object, for the page, `top` and `doctor`. */
+import type { WorkerId } from '../model/ids.ts';
+import type { WorkerAbout, WorkerMode } from '../model/worker.ts';
+import type { Clock, EngineReport } from '../ports.ts';
+import type { Host } from './host.ts';
+import type { Models } from './models.ts';
+import type { Roster } from './roster.ts';
+
+export interface Snapshot {
+  version: string;
+  atMs: number;
+  upMs: number;
+  policy: string;
+  waiting: number;
+  running: number;
+  liveThreads: number;
+  models: { name: string; demo: boolean; tokens: 'exact' | 'passThrough'; contextTokens: number }[];
+  workers: WorkerSnapshot[];
+  /** Of the last minutes, oldest first. */
+  history: unknown;
+}
+
+export interface WorkerSnapshot {
+  id: WorkerId;
+  about: WorkerAbout;
+  healthy: boolean;
+  mode: WorkerMode;
+  requests: number;
+  indexedBlocks: number;
+  liveThreads: number;
+  liveTokens: number;
+  blockTokens: number;
+  /** As the engine itself tells; null where it does not. */
+  engine: EngineReport | null;
+}
+
+export class State {
+  readonly #parts: StateParts;
+  readonly #startedMs: number;
+
+  constructor(parts: StateParts) {
+    this.#parts = parts;
+    this.#startedMs = parts.clock.wallMs();
+  }
+
+  async snapshot(): Promise<Snapshot> {
+    const { version, clock, host, roster, models, history } = this.#parts;
+    const kernel = host.state();
+    const members = new Map(roster.about().map((member) => [member.worker, member.about]));
+    const workers = await Promise.all(
+      kernel.workers.map(async (worker): Promise<WorkerSnapshot | undefined> => {
+        const about = members.get(worker.id);
+        if (about === undefined) return undefined;
+        const engine = await roster
+          .engine(worker.id)
+          ?.report()
+          .catch(() => undefined);
+        return { ...worker, about, engine: engine ?? null };
+      }),
+    );
+    return {
+      version,
+      atMs: clock.wallMs(),
+      upMs: clock.wallMs() - this.#startedMs,
+      policy: kernel.policy,
+      waiting: kernel.waiting,
+      running: kernel.running,
+      liveThreads: kernel.liveThreads,
+      models: models.up().map(({ name, demo, tokens, contextTokens }) => ({
+        name,
+        demo,
+        tokens: tokens === undefined ? 'passThrough' : 'exact',
+        contextTokens,
+      })),
+      workers: workers.filter((worker) => worker !== undefined),
+      history: history(),
+    };
+  }
+}
+
+export interface StateParts {
+  version: string;
+  clock: Clock;
+  host: Host;
+  roster: Roster;
+  models: Models;
+  history: () => unknown;
+}

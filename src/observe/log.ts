@@ -1,0 +1,37 @@
+/** One line of JSON per fact worth a person's eye. Ids and numbers; never text, keys or prompts. */
+import type { Clock, Note, Sink } from '../ports.ts';
+
+export class Log implements Sink {
+  readonly #clock: Clock;
+  readonly #write: (line: string) => void;
+
+  constructor(given: { clock: Clock; write: (line: string) => void }) {
+    this.#clock = given.clock;
+    this.#write = given.write;
+  }
+
+  note(note: Note): void {
+    switch (note.kind) {
+      case 'workerUp':
+        return this.#line('info', `${note.worker} is up`);
+      case 'workerDown':
+        return this.#line('warn', `${note.worker} left: ${note.reason}`);
+      case 'feedLost':
+        return this.#line(
+          'warn',
+          `${note.worker} lost ${note.missing} batches of KV events; its cache is predicted until it is reset`,
+        );
+      case 'warning':
+        return this.#line('warn', note.sentence);
+      case 'request':
+      case 'kernel':
+      case 'kvEvent':
+        return;
+    }
+  }
+
+  #line(level: 'info' | 'warn', message: string): void {
+    const time = new Date(this.#clock.wallMs()).toISOString();
+    this.#write(JSON.stringify({ time, level, message }));
+  }
+}

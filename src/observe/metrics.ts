@@ -1,0 +1,172 @@
+/**
+ * Counters and histograms, written as Prometheus text. Names are CONTRACT's; label values come from
+ * small closed sets (wires, models, statuses, tenants with a key), never from a request's content.
+ */
+import { Histogram } from '../base/histogram.ts';
+import type { Note, Sink } from '../ports.ts';
+
+const BOUNDS_S = [
+  0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250,
+];
+
+const BOUNDS_TOKENS = [0, 16, 64, 256, 1024, 4096, 16_384, 65_536];
+
+type Labels = Record<string, string>;
+
+interface Family {
+  kind: 'counter' | 'gauge' | 'histogram';
+  help: string;
+  bounds: readonly number[];
+  values: Map<string, { labels: Labels; value: number; histogram: Histogram | undefined }>;
+}
+
+export class Metrics implements Sink {
+  readonly #families = new Map<string, Family>();
+
+  constructor() {
+    this.#declare('stator_requests_total', 'counter', 'Requests by wire, model and HTTP status.');
+    this.#declare(
+      'stator_ttft_seconds',
+      'histogram',
+      'First content part minus arrival at the gateway.',
+    );
+    this.#declare(
+      'stator_itl_seconds',
+      'histogram',
+      '(end - first) / (output tokens - 1), one per request.',
+    );
+    this.#declare('stator_e2e_seconds', 'histogram', 'End minus arrival.');
+    this.#declare('stator_queue_seconds', 'histogram', 'Waiting in the gateway before placement.');
+    this.#declare('stator_prompt_tokens_total', 'counter', 'Prompt tokens of finished requests.');
+    this.#declare(
+      'stator_cached_tokens_total',
+      'counter',
+      'Of them, those the engine did not compute.',
+    );
+    this.#declare('stator_prefill_tokens_saved_total', 'counter', 'The same by tenant.');
+    this.#declare(
+      'stator_predicted_cached_tokens_error',
+      'histogram',
+      'Cached tokens, predicted minus reported, absolute.',
+      BOUNDS_TOKENS,
+    );
+    this.#declare('stator_kv_events_total', 'counter', 'KV events received.');
+    this.#declare('stator_kv_event_gaps_total', 'counter', 'Times KV events were lost for good.');
+    this.#declare('stator_rejections_total', 'counter', 'Requests refused, by reason.');
+    this.#declare('stator_route_seconds', 'histogram', 'Time of one decision.');
+    this.#declare('stator_active_sessions', 'gauge', 'Threads expected to come back.');
+    this.#declare('stator_worker_mode', 'gauge', '1 for the mode a worker is in.');
+  }
+
+  note(note: Note): void {
+    switch (note.kind) {
+      case 'request':
+        return this.#request(note);
+      case 'kvEvent':
+        return this.add('stator_kv_events_total', { worker: note.worker, kind: note.event });
+      case 'feedLost':
+        return this.add('stator_kv_event_gaps_total', { worker: note.worker });
+      case 'kernel':
+        if (note.fact.kind === 'arrived')
+          this.observe('stator_route_seconds', {}, note.tookUs / 1e6);
+        return;
+      case 'workerUp':
+      case 'workerDown':
+      case 'warning':
+        return;
+    }
+  }
+
+  add(name: string, labels: Labels, value = 1): void {
+    this.#series(name, labels).value += value;
+  }
+
+  set(name: string, labels: Labels, value: number): void {
+    this.#series(name, labels).value = value;
+  }
+
+  observe(name: string, labels: Labels, value: number): void {
+    const series = this.#series(name, labels);
+    series.histogram ??= new Histogram();
+    series.histogram.record(value);
+  }
+
+  /** Forgets the series of a gauge, so that what is gone is not shown as it was. */
+  clear(name: string): void {
+    this.#families.get(name)?.values.clear();
+  }
+
+  text(): string {
+    const lines: string[] = [];
+    for (const [name, family] of this.#families) {
+      lines.push(`# HELP ${name} ${family.help}`, `# TYPE ${name} ${family.kind}`);
+      for (const { labels, value, histogram } of family.values.values()) {
+        if (histogram === undefined) lines.push(`${name}${labelText(labels)} ${value}`);
+        else lines.push(...histogramLines(name, labels, histogram, family.bounds));
+      }
+    }
+    return `${lines.join('\n')}\n`;
+  }
+
+  #request({ receipt, status, itlUs }: Extract<Note, { kind: 'request' }>): void {
+    const { wire, model, actual, predicted, attempts } = receipt;
+    this.add('stator_requests_total', { wire, model, status: String(status) });
+    if (actual.status === 'rejected') {
+      this.add('stator_rejections_total', { reason: actual.error ?? 'unknown' });
+    }
+    const queuedUs = attempts[0]?.queuedUs;
+    if (queuedUs !== undefined)
+      this.observe('stator_queue_seconds', { class: 'default' }, queuedUs / 1e6);
+    if (actual.ttftUs !== null) this.observe('stator_ttft_seconds', { model }, actual.ttftUs / 1e6);
+    if (itlUs !== undefined) this.observe('stator_itl_seconds', { model }, itlUs / 1e6);
+    if (actual.status !== 'done') return;
+    if (actual.e2eUs !== null) this.observe('stator_e2e_seconds', { model }, actual.e2eUs / 1e6);
+    this.add('stator_prompt_tokens_total', { model }, receipt.promptTokens ?? 0);
+    if (actual.cachedTokens === null) return;
+    this.add('stator_cached_tokens_total', { model }, actual.cachedTokens);
+    this.add('stator_prefill_tokens_saved_total', { tenant: receipt.tenant }, actual.cachedTokens);
+    if (predicted === null) return;
+    const error = Math.abs(predicted.cachedTokens - actual.cachedTokens);
+    this.observe('stator_predicted_cached_tokens_error', {}, error);
+  }
+
+  #declare(name: string, kind: Family['kind'], help: string, bounds = BOUNDS_S): void {
+    this.#families.set(name, { kind, help, bounds, values: new Map() });
+  }
+
+  #series(name: string, labels: Labels) {
+    const family = this.#families.get(name);
+    if (family === undefined) throw new Error(`the metric ${name} was not declared`);
+    const key = labelText(labels);
+    let series = family.values.get(key);
+    if (series === undefined) {
+      series = { labels, value: 0, histogram: undefined };
+      family.values.set(key, series);
+    }
+    return series;
+  }
+}
+
+function histogramLines(
+  name: string,
+  labels: Labels,
+  histogram: Histogram,
+  bounds: readonly number[],
+): string[] {
+  const lines = bounds.map((bound) => {
+    const text = labelText({ ...labels, le: String(bound) });
+    return `${name}_bucket${text} ${histogram.countUpTo(bound)}`;
+  });
+  lines.push(`${name}_bucket${labelText({ ...labels, le: '+Inf' })} ${histogram.count}`);
+  lines.push(`${name}_sum${labelText(labels)} ${histogram.sum}`);
+  lines.push(`${name}_count${labelText(labels)} ${histogram.count}`);
+  return lines;
+}
+
+function labelText(labels: Labels): string {
+  const pairs = Object.entries(labels).map(([name, value]) => {
+    const escaped = value.replace(/\\/g, '\\\\').replace(/"/g, '\\"').replace(/\n/g, '\\n');
+    return `${name}="${escaped}"`;
+  });
+  return pairs.length === 0 ? '' : `{${pairs.join(',')}}`;
+}

@@ -1,0 +1,164 @@
+/**
+ * Workers on this machine: starts them as child processes, restarts those that die, and announces who
+ * is up. The only supervisor there is.
+ *
+ *   spawn ──card line on stdout──► up ──exit──► down ──back-off, doubling──► spawn
+ *
+ * A child holds one end of a pipe (its stdin): when this process ends, however it ends, the pipe
+ * closes and the child goes.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import type { WorkerId } from '../model/ids.ts';
+import { aboutOf, WorkerCard, workerOf } from '../model/worker-card.ts';
+import type { Cancel, Clock, Directory, Engine, Scaler, WorkerChange } from '../ports.ts';
+import { Watchers } from './watchers.ts';
+
+export interface LocalWorkersSettings {
+  /** Arguments of `node` that start the worker of a name. */
+  command: (name: string) => string[];
+  environment: Record<string, string>;
+  engine: (worker: WorkerId, card: WorkerCard) => Engine;
+  restartUsMin: number;
+  restartUsMax: number;
+  startUsMax: number;
+  /** What a child says on stderr, a line at a time. */
+  onLine: (name: string, line: string) => void;
+}
+
+export class LocalWorkers implements Directory, Scaler {
+  readonly #clock: Clock;
+  readonly #settings: LocalWorkersSettings;
+  readonly #watchers = new Watchers();
+  readonly #children: Child[] = [];
+
+  constructor(given: { clock: Clock; settings: LocalWorkersSettings }) {
+    this.#clock = given.clock;
+    this.#settings = given.settings;
+  }
+
+  watch(on: (change: WorkerChange) => void): Cancel {
+    return this.#watchers.watch(on);
+  }
+
+  /** Resolves when each of them is up; rejects with the sentence of the first that cannot start. */
+  async set(count: number): Promise<void> {
+    while (this.#children.length > count) await this.#children.pop()?.stop();
+    const started: Promise<void>[] = [];
+    while (this.#children.length < count) {
+      const name = `worker-${this.#children.length + 1}`;
+      const child = new Child(name, this.#clock, this.#settings, this.#watchers);
+      this.#children.push(child);
+      started.push(child.firstUp);
+    }
+    await Promise.all(started);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#children.splice(0).map((child) => child.stop()));
+  }
+
+  /** Process ids, by worker name; for tests that kill. */
+  pids(): Map<string, number> {
+    const pids = new Map<string, number>();
+    for (const { name, pid } of this.#children) if (pid !== undefined) pids.set(name, pid);
+    return pids;
+  }
+}
+
+class Child {
+  readonly name: string;
+  readonly firstUp: Promise<void>;
+  readonly #clock: Clock;
+  readonly #settings: LocalWorkersSettings;
+  readonly #watchers: Watchers;
+  #process: ChildProcess | undefined;
+  #starts = 0;
+  #failures = 0;
+  #upSinceUs: number | undefined;
+  #stopped = false;
+  #cancelRestart: Cancel = () => {};
+  #settleFirst!: { resolve: () => void; reject: (error: Error) => void };
+
+  constructor(name: string, clock: Clock, settings: LocalWorkersSettings, watchers: Watchers) {
+    this.name = name;
+    this.#clock = clock;
+    this.#settings = settings;
+    this.#watchers = watchers;
+    this.firstUp = new Promise((resolve, reject) => {
+      this.#settleFirst = { resolve, reject };
+    });
+    this.#start();
+  }
+
+  get pid(): number | undefined {
+    return this.#process?.pid;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#cancelRestart();
+    const child = this.#process;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+    child.stdin?.end();
+    const cancel = this.#clock.after(2_000_000, () => child.kill('SIGKILL'));
+    await gone;
+    cancel();
+  }
+
+  #start(): void {
+    this.#starts++;
+    // A restarted worker is another one: it holds nothing of what the first held.
+    const id = (this.#starts === 1 ? this.name : `${this.name}.${this.#starts}`) as WorkerId;
+    const { command, environment, onLine } = this.#settings;
+    const child = spawn(process.execPath, command(this.name), {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: { ...process.env, ...environment },
+    });
+    this.#process = child;
+    child.stdin.on('error', () => {}); // It died before us: its exit says so.
+    const last: string[] = [];
+    createInterface({ input: child.stderr }).on('line', (line) => {
+      last.push(line);
+      if (last.length > 5) last.shift();
+      onLine(this.name, line);
+    });
+    const cancelStart = this.#clock.after(this.#settings.startUsMax, () => child.kill('SIGKILL'));
+    createInterface({ input: child.stdout }).once('line', (line) => {
+      cancelStart();
+      this.#announce(id, line);
+    });
+    child.once('exit', (code, signal) => {
+      cancelStart();
+      this.#exited(id, signal ?? `exit code ${code}`, last);
+    });
+  }
+
+  #announce(id: WorkerId, line: string): void {
+    const card = WorkerCard.parse(JSON.parse(line));
+    this.#upSinceUs = this.#clock.nowUs();
+    this.#settleFirst.resolve();
+    this.#watchers.tell({
+      kind: 'up',
+      worker: workerOf(id, card),
+      engine: this.#settings.engine(id, card),
+      events: card.events ?? undefined,
+      about: aboutOf(card),
+    });
+  }
+
+  #exited(id: WorkerId, reason: string, lastLines: readonly string[]): void {
+    if (!this.#stopped) this.#watchers.tell({ kind: 'down', worker: id, reason });
+    // One that never came up will not come up by itself: whoever waits for it hears why.
+    const said = lastLines[lastLines.length - 1] ?? `it ended with ${reason} and said nothing`;
+    this.#settleFirst.reject(new Error(said));
+    if (this.#stopped) return;
+    const { restartUsMin, restartUsMax } = this.#settings;
+    const livedUs = this.#clock.nowUs() - (this.#upSinceUs ?? this.#clock.nowUs());
+    if (livedUs > restartUsMax) this.#failures = 0;
+    this.#upSinceUs = undefined;
+    const waitUs = Math.min(restartUsMax, restartUsMin * 2 ** this.#failures++);
+    this.#cancelRestart = this.#clock.after(waitUs, () => this.#start());
+  }
+}
