@@ -1,0 +1,95 @@
+/**
+ * Memory is divided before anything is allocated: weights, then slots, then the host store. What does
+ * not fit is lowered, in words, before it is ever over-committed.
+ */
+import { bytes, thousands } from '../base/text.ts';
+
+export interface BudgetInput {
+  memoryBytes: number;
+  weightsBytes: number;
+  /** K and V of one token over all layers. */
+  kvBytesPerToken: number;
+  slots: number;
+  /** What the model was made for, and what was asked for, if anything was. */
+  modelContextTokens: number;
+  contextTokens: number | undefined;
+  blockTokens: number;
+  /** Most distinct tokens to keep, if bounded. */
+  kvTokens: number | undefined;
+  /** A slot's context is a multiple of this. */
+  contextUnit: number;
+}
+
+export interface Budget {
+  slots: number;
+  contextTokens: number;
+  /** Distinct blocks kept over all tiers. */
+  blocksMax: number;
+  hostBlocks: number;
+  weightsBytes: number;
+  slotsBytes: number;
+  storeBytes: number;
+  /** What was lowered, a sentence each. */
+  notes: string[];
+}
+
+/** The process itself, and the engine's compute buffers. */
+const OVERHEAD_BYTES = 160 * 1024 * 1024;
+/** Slots get at most this share of what weights leave; the rest keeps idle sessions. */
+const SLOTS_SHARE = 0.6;
+const CONTEXT_MIN = 1024;
+
+/** Throws one sentence where not even one small slot fits. */
+export function divide(input: BudgetInput): Budget {
+  const { memoryBytes, weightsBytes, kvBytesPerToken, blockTokens, contextUnit } = input;
+  const left = memoryBytes - weightsBytes - OVERHEAD_BYTES;
+  const least = CONTEXT_MIN * kvBytesPerToken;
+  if (left * SLOTS_SHARE < least) {
+    const needed = weightsBytes + OVERHEAD_BYTES + least / SLOTS_SHARE;
+    throw new Error(
+      `This model needs at least ${bytes(needed)} a worker, but --memory leaves ${bytes(memoryBytes)}; raise --memory, start fewer workers, or take a smaller model.`,
+    );
+  }
+  const notes: string[] = [];
+  const wanted = wholeUnits(
+    Math.min(input.contextTokens ?? input.modelContextTokens, input.modelContextTokens),
+    contextUnit,
+  );
+  const room = left * SLOTS_SHARE;
+  let slots = input.slots;
+  while (slots > 1 && slots * Math.min(wanted, CONTEXT_MIN) * kvBytesPerToken > room) slots--;
+  if (slots < input.slots) notes.push(`slots lowered from ${input.slots} to ${slots}`);
+  const fitting = wholeUnits(room / (slots * kvBytesPerToken), contextUnit);
+  const contextTokens = Math.min(wanted, fitting);
+  if (contextTokens < wanted) {
+    notes.push(
+      `context lowered from ${thousands(wanted)} to ${thousands(contextTokens)} tokens, so that ${slots} slots fit`,
+    );
+  }
+  const slotsBytes = slots * contextTokens * kvBytesPerToken;
+  const blockBytes = blockTokens * kvBytesPerToken;
+  const hostBlocksMax = Math.floor((left - slotsBytes) / blockBytes);
+  const blocksHeld = hostBlocksMax + Math.floor((slots * contextTokens) / blockTokens);
+  const bound = input.kvTokens === undefined ? blocksHeld : Math.ceil(input.kvTokens / blockTokens);
+  const blocksMax = Math.min(bound, blocksHeld);
+  const hostBlocks = Math.min(blocksMax, hostBlocksMax);
+  if (bound > blocksHeld) {
+    notes.push(
+      `kept KV lowered from ${thousands(bound * blockTokens)} to ${thousands(blocksMax * blockTokens)} tokens`,
+    );
+  }
+  return {
+    slots,
+    contextTokens,
+    blocksMax,
+    hostBlocks,
+    weightsBytes,
+    slotsBytes,
+    storeBytes: hostBlocks * blockBytes,
+    notes,
+  };
+}
+
+function wholeUnits(tokens: number, unit: number): number {
+  return Math.max(unit, Math.floor(tokens / unit) * unit);
+}
