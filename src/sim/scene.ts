@@ -1,0 +1,113 @@
+/** What both simulators set up alike: virtual time, kernel, engines in memory, and a log of decisions. */
+import { Prng } from '../base/prng.ts';
+import { LocalEngine } from '../engines/local.ts';
+import { FixedPace, type StepCurve } from '../engines/perf.ts';
+import {
+  RunnerSimulated,
+  SimulatedMemory,
+  type SimulatedModel,
+} from '../engines/runner-simulated.ts';
+import { Kernel, type KernelSettings } from '../kernel/kernel.ts';
+import type { WorkerId } from '../model/ids.ts';
+import type { Order } from '../model/kernel-io.ts';
+import type { Worker } from '../model/worker.ts';
+import { MemoryPlane } from '../planes/memory.ts';
+import type { Tokens } from '../ports.ts';
+import type { Agent } from './agents.ts';
+import { SimClock } from './clock.ts';
+
+export const SIM_MODEL = 'simulated';
+
+export interface SceneOptions {
+  seed: number;
+  agents: readonly Agent[];
+  tokens: Tokens;
+  workers: number;
+  slots: number;
+  contextTokens: number;
+  blocksMax: number;
+  waitingMax: number;
+  feedLagUs: number;
+  curve: StepCurve;
+  model: SimulatedModel;
+  kernel: KernelSettings;
+}
+
+export interface Scene {
+  clock: SimClock;
+  kernel: Kernel;
+  plane: MemoryPlane;
+  workers: { worker: Worker; engine: LocalEngine }[];
+}
+
+export function setScene(options: SceneOptions): Scene {
+  const clock = new SimClock();
+  const rng = new Prng(options.seed);
+  const kernel = new Kernel({ settings: options.kernel, rng: rng.fork('kernel') });
+  const plane = new MemoryPlane({ clock, lagUs: options.feedLagUs });
+  const workers = Array.from({ length: options.workers }, (_, i) =>
+    makeWorker(`worker-${i + 1}` as WorkerId, options, clock, plane),
+  );
+  return { clock, kernel, plane, workers };
+}
+
+function makeWorker(id: WorkerId, options: SceneOptions, clock: SimClock, plane: MemoryPlane) {
+  const { slots, contextTokens, blocksMax, waitingMax, curve, model, tokens } = options;
+  const { blockTokens } = tokens.hasher;
+  const memory = new SimulatedMemory(slots, model);
+  const engine = new LocalEngine({
+    worker: id,
+    runner: new RunnerSimulated({ memory, curve, clock }),
+    pace: new FixedPace(curve),
+    tokens,
+    events: plane.publisher(id),
+    settings: {
+      sizes: { slots, blockTokens, blocksMax, hostBlocks: blocksMax, matchBlocks: 1 },
+      batch: {
+        blockTokens,
+        contextTokens,
+        waitingMax,
+        stepUsMax: 50_000,
+        chunkTokensMax: 512,
+        exactChunkTokens: undefined,
+      },
+      allowForcedOutput: false,
+      answerTokens: undefined,
+    },
+    onFailure: (error) => {
+      throw error;
+    },
+  });
+  const worker: Worker = {
+    id,
+    models: [SIM_MODEL],
+    blockTokens,
+    contextTokens,
+    slots,
+    requestsMax: slots + waitingMax,
+    cacheTokens: blocksMax * blockTokens,
+    hasEvents: true,
+    prefill: { perTokenUs: curve.perTokenUs, perTokenContextUs: curve.perTokenContextUs },
+    decode: { stepUs: curve.baseUs, perSequenceUs: curve.perSequenceUs },
+  };
+  return { worker, engine };
+}
+
+/** Decisions as text, one a line, in the order they were made. */
+export class DecisionLog {
+  readonly lines: string[] = [];
+
+  note(atUs: number, orders: readonly Order[]): void {
+    for (const order of orders) {
+      if (order.kind === 'dispatch') {
+        const { candidates, chosen, attempt, queuedUs } = order.decision;
+        const prices = candidates
+          .map(({ worker, matchedTokens, totalUs }) => `${worker}:${matchedTokens}:${totalUs}`)
+          .join(' ');
+        this.lines.push(`${atUs} ${chosen} attempt ${attempt} queued ${queuedUs} of ${prices}`);
+      } else if (order.kind === 'reject') {
+        this.lines.push(`${atUs} reject ${order.code}`);
+      }
+    }
+  }
+}
