@@ -1,0 +1,33 @@
+/** Flags → settings; a wrong one is a sentence that says what it must be. */
+import { InvalidArgumentError } from 'commander';
+import { parseMemory } from './memory.ts';
+
+export function count(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1)
+    throw new InvalidArgumentError('It must be 1 or more.');
+  return value;
+}
+
+export function port(text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= 0 && value <= 65_535) return value;
+  throw new InvalidArgumentError('It must be a port, 0 to 65535 (0: any free one).');
+}
+
+export function memory(text: string): number {
+  const value = parseMemory(text);
+  if (value !== undefined && value > 0) return value;
+  throw new InvalidArgumentError('It must be a size like 2GB, 1500MiB or 40%.');
+}
+
+export function engine(text: string): 'llama' | 'sim' {
+  if (text === 'llama' || text === 'sim') return text;
+  throw new InvalidArgumentError('It must be llama or sim.');
+}
+
+export function names(text: string): string[] {
+  const list = text.split(',').map((name) => name.trim());
+  if (list.every((name) => name !== '')) return list;
+  throw new InvalidArgumentError('It must be names with commas between them.');
+}

@@ -1,0 +1,290 @@
+/** Joins the parts of one worker: model file, tokens, memory, runner, engine, events. */
+import { readFileSync } from 'node:fs';
+import { CONTEXT_UNIT } from '../engines/llama/context.ts';
+import { LocalEngine, type LocalEngineSettings } from '../engines/local.ts';
+import { FittedPace, FixedPace, type StepCurve } from '../engines/perf.ts';
+import { RunnerLlama } from '../engines/runner-llama.ts';
+import { RunnerSimulated, SimulatedMemory } from '../engines/runner-simulated.ts';
+import { ScriptedEngine } from '../engines/scripted.ts';
+import type { Pace } from '../kernel/cache/batch.ts';
+import {
+  LLAMA_ENGINE,
+  parseConfig,
+  SIMULATED_ENGINE,
+  type WorkerSettings,
+} from '../model/config.ts';
+import type { WorkerId } from '../model/ids.ts';
+import type { Chat } from '../model/request.ts';
+import { Script } from '../model/script.ts';
+import type { WorkerCard } from '../model/worker-card.ts';
+import { WallClock } from '../planes/wall-clock.ts';
+import type { Engine, Runner } from '../ports.ts';
+import { type Budget, divide } from '../worker/budget.ts';
+import { EventPublisher, KV_TOPIC } from '../worker/events.ts';
+import { checkTokens, type TokenCheck } from '../worker/token-check.ts';
+import { type LoadedModel, loadModel } from './load-model.ts';
+import { VERSION } from './version.ts';
+
+export interface BuiltWorker {
+  engine: Engine;
+  model: LoadedModel;
+  foreignRender: ((chat: Chat) => Promise<string>) | undefined;
+  /** Complete but for the address, which is known once the worker listens. */
+  card: Omit<WorkerCard, 'url'>;
+  /** What was lowered or switched off, a sentence each. */
+  notes: string[];
+  close(): Promise<void>;
+}
+
+/** What computes, and what was found out about it before it served. */
+interface Core {
+  runner: Runner;
+  pace: Pace;
+  curve: StepCurve;
+  check: TokenCheck;
+  selfTest: WorkerCard['cache']['selfTest'];
+  foreignRender: ((chat: Chat) => Promise<string>) | undefined;
+}
+
+/** Throws one sentence where the model cannot be served. */
+export async function buildWorker(
+  settings: WorkerSettings,
+  onFailure: (error: Error) => void,
+): Promise<BuiltWorker> {
+  const startedMs = Date.now();
+  const model = loadModel(settings.model, settings.blockTokens);
+  const isSim = settings.engine === 'sim';
+  const budget = isSim ? simulatedBudget(settings) : llamaBudget(settings, model);
+  const core = isSim
+    ? simulatedCore(settings, model, budget)
+    : await llamaCore(settings, model, budget);
+  const notes = [...budget.notes];
+  if (core.selfTest === 'failed') {
+    Object.assign(budget, { hostBlocks: 0, storeBytes: 0 });
+    notes.push('the block store is off: only what lies in a free slot is reused');
+  }
+  const events = await EventPublisher.start(settings.eventBatchesKept);
+  const script = settings.script === undefined ? undefined : readScript(settings.script);
+  const local = new LocalEngine({
+    worker: settings.name as WorkerId,
+    runner: core.runner,
+    pace: core.pace,
+    tokens: model.tokens,
+    events,
+    settings: engineSettings(settings, budget, model),
+    onFailure,
+  });
+  const engine = script === undefined ? local : scripted(local, script, settings, model);
+  return {
+    engine,
+    model,
+    foreignRender: core.foreignRender,
+    notes,
+    card: {
+      ...cardOf(settings, model, budget, core),
+      events: { endpoint: events.endpoint, replay: events.replay, topic: KV_TOPIC },
+      startMs: Date.now() - startedMs,
+    },
+    async close() {
+      engine.close();
+      events.close();
+    },
+  };
+}
+
+function llamaBudget(settings: WorkerSettings, { info }: LoadedModel): Budget {
+  const budget = divide({
+    memoryBytes: settings.memoryBytes,
+    weightsBytes: info.tensorBytes,
+    kvBytesPerToken: info.kvBytesPerToken,
+    slots: settings.exact ? 1 : (settings.slots ?? LLAMA_ENGINE.slots),
+    modelContextTokens: info.contextTokens,
+    contextTokens: settings.contextTokens,
+    blockTokens: settings.blockTokens,
+    kvTokens: settings.kvTokens,
+    contextUnit: CONTEXT_UNIT,
+  });
+  if (info.blockCaching.possible) return budget;
+  budget.notes.push(`nothing is kept for reuse, because ${info.blockCaching.why}`);
+  return { ...budget, blocksMax: 0, hostBlocks: 0, storeBytes: 0 };
+}
+
+function simulatedBudget(settings: WorkerSettings): Budget {
+  const { slots, contextTokens, kvTokens } = SIMULATED_ENGINE;
+  const blocks = Math.floor((settings.kvTokens ?? kvTokens) / settings.blockTokens);
+  return {
+    slots: settings.slots ?? slots,
+    contextTokens: settings.contextTokens ?? contextTokens,
+    blocksMax: blocks,
+    hostBlocks: blocks,
+    weightsBytes: 0,
+    slotsBytes: 0,
+    storeBytes: 0,
+    notes: [],
+  };
+}
+
+async function llamaCore(
+  settings: WorkerSettings,
+  model: LoadedModel,
+  budget: Budget,
+): Promise<Core> {
+  const runner = await RunnerLlama.start({
+    model: settings.model,
+    slots: budget.slots,
+    contextTokens: budget.contextTokens,
+    batchTokens: settings.chunkTokensMax + budget.slots,
+    blockTokens: settings.blockTokens,
+    hostBlocks: budget.hostBlocks,
+    threads: settings.threads,
+  });
+  const { rebuild, curve } = runner.selfTest;
+  const { tokens, templateProblem } = model;
+  return {
+    runner,
+    pace: new FittedPace(curve),
+    curve,
+    check: await checkTokens(tokens, (texts) => runner.tokenize(texts), settings.tokenSlices),
+    selfTest: model.info.blockCaching.possible ? rebuild.kind : 'notNeeded',
+    foreignRender:
+      templateProblem === undefined ? undefined : (chat) => runner.applyTemplate(chat.messages),
+  };
+}
+
+function simulatedCore(settings: WorkerSettings, model: LoadedModel, budget: Budget): Core {
+  const { curve, answerTokensMin, answerTokensMax } = SIMULATED_ENGINE;
+  const memory = new SimulatedMemory(budget.slots, {
+    seed: settings.seed,
+    blockTokens: settings.blockTokens,
+    words: model.words(),
+    endToken: [...model.tokens.endTokens][0],
+    turnToken: model.turnToken,
+    answerTokensMin,
+    answerTokensMax,
+  });
+  return {
+    runner: new RunnerSimulated({ memory, curve, clock: new WallClock() }),
+    pace: new FixedPace(curve),
+    curve,
+    check: { checked: 0, differing: 0, reason: '' },
+    selfTest: 'notNeeded',
+    foreignRender: undefined,
+  };
+}
+
+function engineSettings(
+  settings: WorkerSettings,
+  budget: Budget,
+  model: LoadedModel,
+): LocalEngineSettings {
+  const { blockTokens, exact, exactChunkTokens } = settings;
+  const { demo } = model.info;
+  return {
+    sizes: {
+      slots: budget.slots,
+      blockTokens,
+      blocksMax: budget.blocksMax,
+      hostBlocks: budget.hostBlocks,
+      matchBlocks: exact ? exactChunkTokens / blockTokens : 1,
+    },
+    batch: {
+      blockTokens,
+      contextTokens: budget.contextTokens,
+      waitingMax: settings.waitingRequestsMax,
+      stepUsMax: settings.chunkUs,
+      chunkTokensMax: settings.chunkTokensMax,
+      exactChunkTokens: exact ? exactChunkTokens : undefined,
+    },
+    allowForcedOutput: settings.allowForcedOutput || settings.script !== undefined,
+    answerTokens:
+      demo === undefined || settings.engine === 'sim' ? undefined : answerLength(demo, model),
+  };
+}
+
+/** The demo never ends by itself: its answers get a length that depends on the prompt alone. */
+function answerLength(
+  demo: { answerTokensMin: number; answerTokensMax: number },
+  { tokens }: LoadedModel,
+): (prompt: Uint32Array) => number {
+  const { hasher } = tokens;
+  const span = demo.answerTokensMax - demo.answerTokensMin + 1;
+  return (prompt) => {
+    const tail = new Uint32Array(hasher.blockTokens);
+    tail.set(prompt.slice(-hasher.blockTokens));
+    return demo.answerTokensMin + Number(hasher.block(0n, tail, 0) % BigInt(span));
+  };
+}
+
+function scripted(
+  engine: Engine,
+  script: Script,
+  { allowForcedOutput }: WorkerSettings,
+  { tokens }: LoadedModel,
+): Engine {
+  return new ScriptedEngine({ engine, tokens, clock: new WallClock(), script, allowForcedOutput });
+}
+
+/** Throws one sentence where the file is no script. */
+function readScript(path: string): Script {
+  let input: unknown;
+  try {
+    input = JSON.parse(readFileSync(path, 'utf8'));
+  } catch (error) {
+    throw new Error(`The script ${path} cannot be read: ${(error as Error).message}.`);
+  }
+  const parsed = parseConfig(Script, input);
+  if (parsed.kind === 'ok') return parsed.value;
+  throw new Error(`The script ${path} is wrong: ${parsed.sentences.join('; ')}.`);
+}
+
+function cardOf(
+  settings: WorkerSettings,
+  model: LoadedModel,
+  budget: Budget,
+  core: Core,
+): Omit<WorkerCard, 'url' | 'events' | 'startMs'> {
+  const { info, templateProblem } = model;
+  const { check, curve } = core;
+  const agrees = check.differing === 0;
+  return {
+    stator: VERSION,
+    name: settings.name,
+    pid: process.pid,
+    engine: settings.engine,
+    model: {
+      name: settings.modelName,
+      fingerprint: model.fingerprint,
+      architecture: info.architecture,
+      parameters: info.parameters,
+      contextTokens: budget.contextTokens,
+      demo: info.demo !== undefined,
+    },
+    tokens: {
+      mode: agrees && templateProblem === undefined ? 'exact' : 'passThrough',
+      reason: templateProblem ?? check.reason,
+      slicesChecked: check.checked,
+      slicesDiffering: check.differing,
+    },
+    cache: {
+      blockTokens: settings.blockTokens,
+      slots: budget.slots,
+      kvTokens: budget.blocksMax * settings.blockTokens,
+      hostBlocks: budget.hostBlocks,
+      blockBytes: info.kvBytesPerToken * settings.blockTokens,
+      selfTest: core.selfTest,
+    },
+    pace: {
+      perTokenUs: curve.perTokenUs,
+      perTokenContextUs: curve.perTokenContextUs,
+      stepUs: curve.baseUs,
+      perSequenceUs: curve.perSequenceUs,
+    },
+    memory: {
+      budgetBytes: settings.memoryBytes,
+      weightsBytes: budget.weightsBytes,
+      slotsBytes: budget.slotsBytes,
+      storeBytes: budget.storeBytes,
+    },
+    requestsMax: budget.slots + settings.waitingRequestsMax,
+  };
+}

@@ -1,0 +1,110 @@
+/** Joins adapters to ports: a gateway over whichever directory of workers it is given. */
+import { Prng } from '../base/prng.ts';
+import { dashboardRoutes } from '../dashboard/routes.ts';
+import { Access } from '../gateway/access.ts';
+import { adminRoutes } from '../gateway/admin.ts';
+import { Feed } from '../gateway/feed.ts';
+import { Host } from '../gateway/host.ts';
+import { Models } from '../gateway/models.ts';
+import { Receipts } from '../gateway/receipts.ts';
+import { Roster } from '../gateway/roster.ts';
+import { Serve } from '../gateway/serve.ts';
+import { State } from '../gateway/state.ts';
+import { router } from '../http/router.ts';
+import { HttpServer } from '../http/server.ts';
+import { Kernel } from '../kernel/kernel.ts';
+import type { Config } from '../model/config.ts';
+import { History } from '../observe/history.ts';
+import { Journal } from '../observe/journal.ts';
+import { Log } from '../observe/log.ts';
+import { Metrics } from '../observe/metrics.ts';
+import { Sinks } from '../observe/sinks.ts';
+import { WallClock } from '../planes/wall-clock.ts';
+import { ZeromqFeed } from '../planes/zeromq.ts';
+import type { Clock, Directory, Sink, Tokens } from '../ports.ts';
+import { VERSION } from './version.ts';
+
+export interface GatewayInput {
+  config: Config;
+  /** Who tells which workers there are; made with the gateway's own clock and sink. */
+  directory: (clock: Clock, sink: Sink) => Directory;
+  /** Tokenizers by model name, and other names for models. */
+  tokens: ReadonlyMap<string, Tokens>;
+  aliases: ReadonlyMap<string, string>;
+  /** Where log lines go. */
+  log: (line: string) => void;
+}
+
+export interface Gateway {
+  host: Host;
+  roster: Roster;
+  state: State;
+  server: HttpServer;
+  close(): Promise<void>;
+}
+
+export function buildGateway({ config, directory, tokens, aliases, log }: GatewayInput): Gateway {
+  const { limits } = config;
+  const clock = new WallClock();
+  const observed = observe(config, clock, log);
+  const { sink } = observed;
+  const kernel = new Kernel({
+    settings: { policy: config.policy, ...limits },
+    rng: new Prng(config.seed).fork('kernel'),
+  });
+  const host = new Host({ kernel, clock, sink });
+  const models = new Models({ tokens, aliases });
+  const feedSettings = { quietUs: limits.feedQuietUs, replayUs: limits.feedReplayUs };
+  const zeromq = new ZeromqFeed({ clock, sink, settings: feedSettings });
+  const feed = new Feed({ host, feed: zeromq, sink });
+  const checks = { checkUs: limits.healthUs, recheckUs: limits.recheckUs };
+  const workers = directory(clock, sink);
+  const roster = new Roster({ directory: workers, host, models, feed, clock, sink, ...checks });
+  const access = new Access({ ...config, host: config.listen.host });
+  const receipts = new Receipts(limits.receiptsMax);
+  // Receipt ids must not repeat after a restart; nothing that is decided depends on them.
+  const rng = new Prng(clock.wallMs());
+  const parts = { access, models, host, clock, receipts, roster, version: VERSION };
+  const serve = new Serve({ ...parts, engines: roster, rng, sink });
+  const state = new State({ ...parts, history: () => observed.history.moments() });
+  const metrics = () => metricsText(observed.metrics, host);
+  const admin = adminRoutes({ ...parts, state, metrics, newsUs: NEWS_US });
+  const routes = new Map([...serve.routes(), ...admin, ...dashboardRoutes(access)]);
+  const server = new HttpServer(router(routes), limits);
+  return {
+    host,
+    roster,
+    state,
+    server,
+    async close() {
+      host.close();
+      await server.close();
+      roster.close();
+      feed.close();
+      await observed.close();
+    },
+  };
+}
+
+/** How often the page hears news. */
+const NEWS_US = 1_000_000;
+
+function observe(config: Config, clock: Clock, write: (line: string) => void) {
+  const metrics = new Metrics();
+  const history = new History({ clock, bucketMs: 2_000, bucketsMax: 300 });
+  const journal = config.journal === undefined ? undefined : new Journal(config.journal);
+  const sinks: Sink[] = [metrics, history, new Log({ clock, write })];
+  if (journal !== undefined) sinks.push(journal);
+  return { metrics, history, sink: new Sinks(sinks), close: async () => journal?.close() };
+}
+
+/** Gauges are read when somebody asks. */
+function metricsText(metrics: Metrics, host: Host): string {
+  const state = host.state();
+  metrics.set('stator_active_sessions', {}, state.liveThreads);
+  metrics.clear('stator_worker_mode');
+  for (const { id, mode } of state.workers) {
+    metrics.set('stator_worker_mode', { worker: id, mode }, 1);
+  }
+  return metrics.text();
+}

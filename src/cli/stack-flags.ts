@@ -1,0 +1,54 @@
+/** Flags of `up` and `compare` → what a stack is made of. */
+
+import { POLICY_NAMES } from '../kernel/route/policies.ts';
+import { Config } from '../model/config.ts';
+import { Complaint } from './complaint.ts';
+import { chooseModel } from './model-choice.ts';
+import { readConfig } from './serve.ts';
+import type { StackOptions } from './stack.ts';
+
+export interface StackFlags {
+  workers: number;
+  engine: 'llama' | 'sim';
+  model?: string;
+  memory?: number;
+  slots?: number;
+  context?: number;
+  kvTokens?: number;
+  threads?: number;
+  exact?: boolean;
+  script?: string;
+  port?: number;
+  host?: string;
+  policy?: string;
+  allowForcedOutput?: boolean;
+  config?: string;
+}
+
+export function stackOptions(flags: StackFlags): StackOptions {
+  const config = flags.config === undefined ? Config.parse({}) : readConfig(flags.config);
+  if (flags.port !== undefined) config.listen.port = flags.port;
+  if (flags.host !== undefined) config.listen.host = flags.host;
+  if (flags.policy !== undefined) config.policy = flags.policy;
+  if (!POLICY_NAMES.includes(config.policy)) {
+    throw new Complaint(
+      `There is no policy '${config.policy}'; choose one of ${POLICY_NAMES.join(', ')}.`,
+      2,
+    );
+  }
+  return {
+    config,
+    workers: flags.workers,
+    engine: flags.engine,
+    memoryBytes: flags.memory,
+    slots: flags.slots,
+    contextTokens: flags.context,
+    kvTokens: flags.kvTokens,
+    exact: flags.exact ?? false,
+    allowForcedOutput: flags.allowForcedOutput ?? false,
+    script: flags.script,
+    threads: flags.threads,
+    chooseModel: () => chooseModel(flags.model),
+    log: (line) => process.stderr.write(`${line}\n`),
+  };
+}

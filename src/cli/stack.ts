@@ -1,0 +1,169 @@
+/** A gateway and its local workers on this machine: what `up` runs, and what `compare` measures. */
+import { randomBytes } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
+import { llamaAvailable } from '../engines/llama/binding.ts';
+import { StatorEngine } from '../engines/stator.ts';
+import { type Config, UP_DEFAULTS } from '../model/config.ts';
+import { LocalWorkers } from '../planes/local.ts';
+import { WallClock } from '../planes/wall-clock.ts';
+import type { Tokens } from '../ports.ts';
+import { buildGateway, type Gateway } from './build.ts';
+import { Complaint } from './complaint.ts';
+import { loadModel } from './load-model.ts';
+import { memoryBytes } from './memory.ts';
+import type { ChosenModel } from './model-choice.ts';
+
+export interface StackOptions {
+  config: Config;
+  workers: number;
+  engine: 'llama' | 'sim';
+  /** Of all workers together; undefined: the default share of what there is. */
+  memoryBytes: number | undefined;
+  slots: number | undefined;
+  contextTokens: number | undefined;
+  kvTokens: number | undefined;
+  exact: boolean;
+  allowForcedOutput: boolean;
+  script: string | undefined;
+  threads: number | undefined;
+  /** Called once the address is known to be ours, before anything is loaded. */
+  chooseModel: () => Promise<ChosenModel>;
+  log: (line: string) => void;
+}
+
+export interface Stack {
+  url: string;
+  gateway: Gateway;
+  workers: LocalWorkers;
+  model: ChosenModel;
+  tokens: Tokens;
+  engine: 'llama' | 'sim';
+  /** Why the engine is not the one that was asked for; undefined where it is. */
+  fallback: string | undefined;
+  close(): Promise<void>;
+}
+
+/** Throws a `Complaint` where the port is taken or the model cannot be served. */
+export async function startStack(options: StackOptions): Promise<Stack> {
+  const { config } = options;
+  const secret = randomBytes(24).toString('base64url');
+  const tokens = new Map<string, Tokens>();
+  const available = options.engine === 'llama' ? llamaAvailable() : { kind: 'yes' as const };
+  const engine = available.kind === 'yes' ? options.engine : 'sim';
+  let command: (name: string) => string[] = () => [];
+  const workers = new LocalWorkers({
+    clock: new WallClock(),
+    settings: {
+      command: (name) => command(name),
+      environment: { STATOR_KV_SECRET: secret },
+      engine: (worker, card) =>
+        new StatorEngine({
+          worker,
+          url: card.url,
+          silenceUsMax: config.limits.engineSilenceUsMax,
+          kvSecret: secret,
+        }),
+      ...UP_DEFAULTS,
+      onLine: (name, line) => options.log(`${name}: ${line}`),
+    },
+  });
+  const aliases = new Map<string, string>();
+  const gateway = buildGateway({
+    config,
+    directory: () => workers,
+    tokens,
+    aliases,
+    log: options.log,
+  });
+  const close = async () => {
+    await gateway.close();
+    await workers.close();
+  };
+  try {
+    const port = await listen(gateway, config);
+    const model = await options.chooseModel();
+    const loaded = loadModel(model.path, BLOCK_TOKENS);
+    tokens.set(model.name, loaded.tokens);
+    command = (name) => workerCommand(name, model, engine, options);
+    await workers.set(options.workers);
+    return {
+      url: `http://${config.listen.host}:${port}`,
+      gateway,
+      workers,
+      model,
+      tokens: loaded.tokens,
+      engine,
+      fallback: available.kind === 'no' ? available.reason : undefined,
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error instanceof Complaint ? error : new Complaint((error as Error).message);
+  }
+}
+
+const BLOCK_TOKENS = 16;
+
+/** Listening comes first: a port that is taken is said before a model is loaded. */
+async function listen(gateway: Gateway, config: Config): Promise<number> {
+  const { host, port } = config.listen;
+  try {
+    return await gateway.server.listen(host, port);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EADDRINUSE') {
+      const holder = (await isStator(host, port)) ? 'another Stator' : 'another program';
+      throw new Complaint(
+        `Port ${port} is in use by ${holder}; stop it, or choose one with --port.`,
+      );
+    }
+    throw new Complaint(
+      `Cannot listen on ${host}:${port} (${code}); choose others with --host, --port.`,
+    );
+  }
+}
+
+async function isStator(host: string, port: number): Promise<boolean> {
+  try {
+    const signal = AbortSignal.timeout(1000);
+    const response = await fetch(`http://${host}:${port}/api/hello`, { signal });
+    return ((await response.json()) as { server?: string }).server === 'stator';
+  } catch {
+    return false; // It speaks no HTTP, or not ours.
+  }
+}
+
+function workerCommand(
+  name: string,
+  model: ChosenModel,
+  engine: 'llama' | 'sim',
+  options: StackOptions,
+): string[] {
+  const total = options.memoryBytes ?? memoryBytes() * UP_DEFAULTS.memoryShare;
+  const flags: Record<string, string | number | boolean | undefined> = {
+    engine,
+    name,
+    model: model.path,
+    'model-name': model.name,
+    memory: Math.floor(total / options.workers),
+    slots: options.slots,
+    context: options.contextTokens,
+    'kv-tokens': options.kvTokens,
+    threads: options.threads,
+    exact: options.exact,
+    'allow-forced-output': options.allowForcedOutput,
+    script: options.script,
+  };
+  const args = [mainFile(), 'worker'];
+  for (const [flag, value] of Object.entries(flags)) {
+    if (value === undefined || value === false) continue;
+    args.push(value === true ? `--${flag}` : `--${flag}=${value}`);
+  }
+  return args;
+}
+
+/** Children run what was built, also when a test runs the sources. */
+function mainFile(): string {
+  const here = fileURLToPath(new URL('../main.js', import.meta.url));
+  return here.replace(/([\\/])src([\\/]main\.js)$/, '$1dist$2');
+}

@@ -1,0 +1,71 @@
+/**
+ * `stator worker`: one worker process. Prints its card as one JSON line; goes when its parent's pipe
+ * closes, when it is told to, or when its engine is lost.
+ */
+import { fstatSync } from 'node:fs';
+import { router } from '../http/router.ts';
+import { HttpServer } from '../http/server.ts';
+import { HTTP_LIMITS, parseConfig, UP_DEFAULTS, WorkerSettings } from '../model/config.ts';
+import type { WorkerCard } from '../model/worker-card.ts';
+import { workerRoutes } from '../worker/routes.ts';
+import { buildWorker } from './build-worker.ts';
+import { Complaint } from './complaint.ts';
+import { memoryBytes } from './memory.ts';
+
+export async function runWorker(settings: WorkerSettings, port: number): Promise<void> {
+  leaveWithParent();
+  const built = await buildWorker(settings, (error) => {
+    // Nothing can be served any more: whoever supervises starts another.
+    process.stderr.write(`the engine is lost: ${error.message}\n`);
+    process.exit(1);
+  });
+  let card: WorkerCard | undefined;
+  const routes = workerRoutes({
+    engine: built.engine,
+    tokens: built.model.tokens,
+    card: () => card as WorkerCard,
+    foreignRender: built.foreignRender,
+    kvSecret: settings.kvSecret,
+  });
+  const server = new HttpServer(router(routes), HTTP_LIMITS);
+  const listening = await server.listen('127.0.0.1', port);
+  card = { ...built.card, url: `http://127.0.0.1:${listening}` };
+  for (const note of built.notes) process.stderr.write(`${note}\n`);
+  process.stdout.write(`${JSON.stringify(card)}\n`);
+  const stop = () => {
+    setTimeout(() => process.exit(0), 500).unref();
+    void Promise.all([server.close(), built.close()]).finally(() => process.exit(0));
+  };
+  process.once('SIGTERM', stop);
+  process.once('SIGINT', stop);
+}
+
+/** A parent that dies closes its end of our stdin; a terminal or a file there is no parent. */
+function leaveWithParent(): void {
+  const stdin = fstatSync(0);
+  if (!stdin.isFIFO() && !stdin.isSocket()) return;
+  const leave = () => process.exit(0);
+  process.stdin.on('end', leave).on('close', leave).on('error', leave);
+  process.stdin.resume();
+}
+
+/** Flags → settings; throws a `Complaint` where they are not. */
+export function workerSettings(flags: Record<string, unknown>): WorkerSettings {
+  const parsed = parseConfig(WorkerSettings, {
+    engine: flags.engine,
+    name: flags.name,
+    model: flags.model,
+    modelName: flags.modelName,
+    memoryBytes: flags.memory ?? Math.floor(memoryBytes() * UP_DEFAULTS.memoryShare),
+    slots: flags.slots,
+    contextTokens: flags.context,
+    kvTokens: flags.kvTokens,
+    threads: flags.threads,
+    exact: flags.exact,
+    allowForcedOutput: flags.allowForcedOutput,
+    script: flags.script,
+    kvSecret: process.env.STATOR_KV_SECRET,
+  });
+  if (parsed.kind === 'ok') return parsed.value;
+  throw new Complaint(`This worker cannot run so: ${parsed.sentences.join('; ')}.`, 2);
+}
