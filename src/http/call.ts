@@ -31,6 +31,8 @@ export function replyJson(
   value: unknown,
   headers: Record<string, string> = {},
 ): void {
-  reply.head(status, { 'content-type': 'application/json', ...headers });
-  reply.end(JSON.stringify(value));
+  const body = JSON.stringify(value);
+  const length = String(Buffer.byteLength(body));
+  reply.head(status, { 'content-type': 'application/json', 'content-length': length, ...headers });
+  reply.end(body);
 }

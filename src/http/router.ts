@@ -1,5 +1,6 @@
-/** Method and path → who answers. What a route throws becomes an error in OpenAI's shape. */
+/** Method and path → who answers. What a route throws becomes an error in the shape of its path. */
 import { asGatewayError, GatewayError } from '../model/error.ts';
+import { anthropicError } from '../wire/anthropic-frames.ts';
 import { openaiError } from '../wire/openai-error.ts';
 import { type Call, replyJson } from './call.ts';
 
@@ -32,7 +33,8 @@ export function errorHeaders(requestId: string, error: GatewayError): Record<str
 }
 
 function replyError(call: Call, error: GatewayError): void {
-  replyJson(call.reply, error.status, openaiError(error), errorHeaders(call.requestId, error));
+  const shape = call.path.startsWith('/v1/messages') ? anthropicError : openaiError;
+  replyJson(call.reply, error.status, shape(error), errorHeaders(call.requestId, error));
 }
 
 function find({ method, path }: Call, routes: Routes): Route {

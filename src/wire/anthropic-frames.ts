@@ -195,6 +195,7 @@ function stopOf(
 }
 
 function parsedInput(json: string): unknown {
+  if (json === '') return {};
   try {
     const value: unknown = JSON.parse(json);
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;

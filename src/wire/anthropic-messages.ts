@@ -67,8 +67,11 @@ function readMessage(input: unknown, i: number): Message[] {
   const message = object(input, where);
   const role = string(message.role, `${where}.role`);
   switch (role) {
-    case 'system':
-      return [{ role: 'system', content: readContent(message.content, `${where}.content`) }];
+    case 'system': {
+      // Claude Code sends some without a word, only to carry settings: they are no turn.
+      const content = readContent(message.content, `${where}.content`);
+      return content.length === 0 ? [] : [{ role: 'system', content }];
+    }
     case 'user':
       return readUser(message.content, `${where}.content`);
     case 'assistant':
@@ -143,10 +146,11 @@ function readBlock(block: Json, where: string): Content[] {
       return [{ kind: 'text', text: string(block.text, `${where}.text`) }];
     case 'image': {
       const source = object(block.source, `${where}.source`);
-      const data = optionalString(source.data, `${where}.source.data`);
-      const media = optionalString(source.media_type, `${where}.source.media_type`);
       const url = optionalString(source.url, `${where}.source.url`);
-      return [{ kind: 'image', url: url ?? `data:${media};base64,${data}` }];
+      if (url !== undefined) return [{ kind: 'image', url }];
+      const data = string(source.data, `${where}.source.data`);
+      const media = string(source.media_type, `${where}.source.media_type`);
+      return [{ kind: 'image', url: `data:${media};base64,${data}` }];
     }
     // References to deferred tools carry no text for the model.
     case 'tool_reference':

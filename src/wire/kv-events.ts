@@ -86,18 +86,21 @@ function unpack(packed: Packed): KvEvent[] {
     return tier === undefined ? [] : [{ kind: 'removed', hashes: hashesOf(fields[0]), tier }];
   }
   if (tag !== 'BlockStored') return [];
-  const [hashes, parent, tokens, blockTokens, , medium, , extraKeys] = fields;
+  const [packedHashes, parent, packedTokens, blockTokens, loraId, medium, loraName, extra] = fields;
   const tier = tierOf(medium);
-  if (tier === undefined || !Array.isArray(tokens) || typeof blockTokens !== 'number') return [];
+  const hashes = hashesOf(packedHashes);
+  const tokens = tokensOf(packedTokens);
+  if (tier === undefined || typeof blockTokens !== 'number') return [];
+  if (tokens?.length !== hashes.length * blockTokens) return [];
   return [
     {
       kind: 'stored',
-      hashes: hashesOf(hashes),
+      hashes,
       parent: parent === null || parent === undefined ? undefined : hashOf(parent),
-      tokens: Uint32Array.from(tokens, Number),
+      tokens,
       blockTokens,
       tier,
-      extraKeys: extraKeysOf(extraKeys),
+      extraKeys: keysOf([loraId ?? null, loraName ?? null, extra ?? null]),
     },
   ];
 }
@@ -109,6 +112,18 @@ function tierOf(medium: Packed | undefined): Tier | undefined {
 
 function hashesOf(packed: Packed | undefined): bigint[] {
   return Array.isArray(packed) ? packed.map(hashOf) : [];
+}
+
+/** Undefined where one of them is no token id. */
+function tokensOf(packed: Packed | undefined): Uint32Array | undefined {
+  if (!Array.isArray(packed)) return undefined;
+  const tokens = new Uint32Array(packed.length);
+  for (let i = 0; i < packed.length; i++) {
+    const id = packed[i];
+    if (typeof id !== 'number' || id >>> 0 !== id) return undefined;
+    tokens[i] = id;
+  }
+  return tokens;
 }
 
 /** Engines send hashes as signed or unsigned integers, or as bytes; the last 8 bytes identify them. */
@@ -124,13 +139,13 @@ function hashOf(packed: Packed): bigint {
   throw new RangeError('a block hash is an integer or bytes');
 }
 
-/** The distinct keys of all blocks of the event. */
-function extraKeysOf(packed: Packed | undefined): string[] {
+/** The distinct keys, of adapters and of all blocks of the event. */
+function keysOf(packed: Packed): string[] {
   const keys = new Set<string>();
   const collect = (value: Packed): void => {
     if (Array.isArray(value)) value.forEach(collect);
     else if (value !== null) keys.add(String(value));
   };
-  if (packed !== undefined) collect(packed);
+  collect(packed);
   return [...keys];
 }

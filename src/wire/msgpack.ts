@@ -143,7 +143,7 @@ type NumberGetter =
   | 'getFloat32'
   | 'getFloat64';
 
-const UTF8 = new TextDecoder();
+const UTF8 = new TextDecoder('utf-8', { ignoreBOM: true });
 
 export class MsgpackWriter {
   #bytes = new Uint8Array(1024);

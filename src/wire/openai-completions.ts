@@ -62,13 +62,15 @@ function readTokenHints(body: Json): Hints {
   return { ...hints, extraFields: [...hints.extraFields, 'token_ids'] };
 }
 
-function readPrompt(input: unknown): Prompt {
+/** A list of one prompt means that prompt. */
+function readPrompt(body: unknown): Prompt {
+  const isListOfOne = Array.isArray(body) && body.length === 1 && typeof body[0] !== 'number';
+  const input: unknown = isListOfOne ? body[0] : body;
   if (typeof input === 'string') {
     if (input === '') throw wrong('prompt', 'must not be empty');
     return { kind: 'text', text: input };
   }
   if (!Array.isArray(input)) throw wrong('prompt', 'must be a string or a list of token ids');
-  if (input.length === 1 && typeof input[0] !== 'number') return readPrompt(input[0]);
   if (input.length === 0) throw wrong('prompt', 'must not be empty');
   const ids = new Uint32Array(input.length);
   for (let i = 0; i < input.length; i++) {

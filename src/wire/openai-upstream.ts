@@ -59,28 +59,33 @@ function messageOf(message: Message): unknown {
 }
 
 interface Chunk {
-  choices?: {
-    text?: string;
-    delta?: {
-      content?: string | null;
-      reasoning_content?: string | null;
-      tool_calls?: {
-        index?: number;
-        id?: string;
-        function?: { name?: string; arguments?: string };
-      }[];
-    };
-    token_ids?: number[] | null;
-    finish_reason?: string | null;
-    stop_reason?: string | number | null;
-  }[];
+  choices?: (Choice | null)[] | null;
   usage?: {
     prompt_tokens?: number;
     completion_tokens?: number;
-    prompt_tokens_details?: { cached_tokens?: number } | null;
+    prompt_tokens_details?: { cached_tokens?: number | null } | null;
   } | null;
-  nvext?: { engine_data?: { logits_digests?: string[] } };
-  error?: { message?: string; code?: unknown };
+  nvext?: { engine_data?: { logits_digests?: string[] } } | null;
+  error?: { message?: string } | null;
+}
+
+interface Choice {
+  text?: string | null;
+  delta?: {
+    content?: string | null;
+    reasoning_content?: string | null;
+    /** vLLM's newer name for the same. */
+    reasoning?: string | null;
+    tool_calls?: (Call | null)[] | null;
+  } | null;
+  token_ids?: number[] | null;
+  finish_reason?: string | null;
+  stop_reason?: string | number | null;
+}
+
+interface Call {
+  id?: string | null;
+  function?: { name?: string | null; arguments?: string | null } | null;
 }
 
 /** Reads the `data:` lines of one stream; `done` comes with the last of them. */
@@ -93,52 +98,50 @@ export class UpstreamReader {
   read(data: string): Part[] {
     if (data === '[DONE]') return this.#end();
     const chunk = chunkOf(data);
-    if (chunk.error !== undefined) {
-      const message = chunk.error.message ?? 'it gave no reason';
-      return [
-        {
-          kind: 'error',
-          error: new GatewayError('engine_failed', `The engine failed: ${message}`),
-        },
-      ];
-    }
+    if (chunk.error) return [this.#broken(chunk.error.message ?? 'it gave no reason')];
     if (chunk.usage) this.#usage = usageOf(chunk.usage);
     const choice = chunk.choices?.[0];
-    if (choice === undefined) return [];
-    if (choice.finish_reason) this.#finish = finishOf(choice.finish_reason, choice.stop_reason);
+    if (!choice) return [];
     const parts: Part[] = [];
+    const reasoning = choice.delta?.reasoning_content ?? choice.delta?.reasoning;
+    if (reasoning) parts.push({ kind: 'reasoning', text: reasoning, tokens: this.#count(1) });
+    parts.push(...this.#text(choice, chunk.nvext?.engine_data?.logits_digests));
+    for (const call of choice.delta?.tool_calls ?? []) parts.push(...this.#call(call));
+    const { finish_reason: reason } = choice;
+    if (reason === 'abort' || reason === 'error') parts.push(this.#broken('it broke off'));
+    else if (reason) this.#finish = finishOf(reason, choice.stop_reason);
+    return parts;
+  }
+
+  #text(choice: Choice, digests: string[] | undefined): Part[] {
     const ids = choice.token_ids ?? undefined;
     const text = choice.text ?? choice.delta?.content ?? '';
-    const digests = chunk.nvext?.engine_data?.logits_digests;
-    if (text !== '' || (ids !== undefined && ids.length > 0)) {
-      const tokens = this.#count(ids?.length ?? 1);
-      parts.push({
-        kind: 'text',
-        text,
-        tokens,
-        ...(ids !== undefined && { ids }),
-        ...(digests !== undefined && { engineData: { logitsDigests: digests } }),
-      });
+    if (text === '' && (ids === undefined || ids.length === 0)) return [];
+    const part: Part = { kind: 'text', text, tokens: this.#count(ids?.length ?? 1) };
+    if (ids !== undefined) part.ids = ids;
+    if (digests !== undefined) part.engineData = { logitsDigests: digests };
+    return [part];
+  }
+
+  /** A call begins with its name; arguments belong to the one that began last. */
+  #call(call: Call | null): Part[] {
+    const parts: Part[] = [];
+    const { name, arguments: text } = call?.function ?? {};
+    if (name) {
+      const index = this.#calls++;
+      parts.push({ kind: 'toolCall', index, id: call?.id ?? `call_${index}`, name });
     }
-    const reasoning = choice.delta?.reasoning_content;
-    if (reasoning) parts.push({ kind: 'reasoning', text: reasoning, tokens: this.#count(1) });
-    for (const call of choice.delta?.tool_calls ?? []) {
-      if (call.function?.name) {
-        const index = this.#calls++;
-        parts.push({
-          kind: 'toolCall',
-          index,
-          id: call.id ?? `call_${index}`,
-          name: call.function.name,
-        });
-      }
-      const argumentsText = call.function?.arguments;
-      if (argumentsText) {
-        const index = this.#calls - 1;
-        parts.push({ kind: 'toolArguments', index, text: argumentsText, tokens: this.#count(1) });
-      }
+    if (text && this.#calls > 0) {
+      const index = this.#calls - 1;
+      parts.push({ kind: 'toolArguments', index, text, tokens: this.#count(1) });
     }
     return parts;
+  }
+
+  #broken(reason: string): Part {
+    this.#finish = undefined;
+    const error = new GatewayError('engine_failed', `The engine failed: ${reason}`);
+    return { kind: 'error', error };
   }
 
   #count(tokens: number): number {
@@ -160,17 +163,19 @@ export class UpstreamReader {
 
 function chunkOf(data: string): Chunk {
   try {
-    return JSON.parse(data) as Chunk;
+    const chunk: unknown = JSON.parse(data);
+    if (typeof chunk === 'object' && chunk !== null && !Array.isArray(chunk)) return chunk;
   } catch {
-    throw new GatewayError('engine_failed', 'The engine sent an event that is not JSON.');
+    // Falls through: no JSON, or none that is an object.
   }
+  throw new GatewayError('engine_failed', 'The engine sent an event that is no JSON object.');
 }
 
 function usageOf(usage: NonNullable<Chunk['usage']>): Usage {
   return {
     promptTokens: usage.prompt_tokens ?? 0,
     outputTokens: usage.completion_tokens ?? 0,
-    cachedTokens: usage.prompt_tokens_details?.cached_tokens,
+    cachedTokens: usage.prompt_tokens_details?.cached_tokens ?? undefined,
   };
 }
 

@@ -18,8 +18,11 @@ export class SseReader {
   readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: false });
   readonly #bytesMax: number;
   #rest = '';
+  /** The last line ended in CR: an LF that follows belongs to it. */
+  #afterCr = false;
   #event: string | undefined;
   #data: string[] = [];
+  #dataLength = 0;
 
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax;
@@ -29,16 +32,21 @@ export class SseReader {
     this.#rest += this.#decoder.decode(chunk, { stream: true });
     const events: SseEvent[] = [];
     for (;;) {
+      if (this.#afterCr && this.#rest !== '') {
+        if (this.#rest.startsWith('\n')) this.#rest = this.#rest.slice(1);
+        this.#afterCr = false;
+      }
       const end = this.#rest.search(/[\r\n]/);
-      // A CR at the very end may be half of a CR LF: wait for what follows.
-      if (end < 0 || (this.#rest[end] === '\r' && end === this.#rest.length - 1)) break;
+      if (end < 0) break;
       const line = this.#rest.slice(0, end);
-      const width = this.#rest[end] === '\r' && this.#rest[end + 1] === '\n' ? 2 : 1;
-      this.#rest = this.#rest.slice(end + width);
+      this.#afterCr = this.#rest[end] === '\r';
+      this.#rest = this.#rest.slice(end + 1);
       const event = this.#line(line);
       if (event !== undefined) events.push(event);
     }
-    if (this.#rest.length > this.#bytesMax) throw new Error('an event of the stream is too long');
+    if (this.#rest.length + this.#dataLength > this.#bytesMax) {
+      throw new Error('an event of the stream is too long');
+    }
     return events;
   }
 
@@ -51,14 +59,19 @@ export class SseReader {
       const event = { event: this.#event, data: this.#data.join('\n') };
       this.#event = undefined;
       this.#data = [];
+      this.#dataLength = 0;
       return event;
     }
     const colon = line.indexOf(':');
     const field = colon < 0 ? line : line.slice(0, colon);
     let value = colon < 0 ? '' : line.slice(colon + 1);
     if (value.startsWith(' ')) value = value.slice(1);
-    if (field === 'data') this.#data.push(value);
-    else if (field === 'event') this.#event = value;
+    if (field === 'data') {
+      this.#data.push(value);
+      this.#dataLength += value.length + 1;
+    } else if (field === 'event') {
+      this.#event = value;
+    }
     return undefined;
   }
 }
