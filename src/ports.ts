@@ -28,6 +28,8 @@ export interface Clock {
  */
 export interface Tokens {
   readonly vocabularySize: number;
+  /** No token stands for more UTF-16 units of text. */
+  readonly charactersPerTokenMax: number;
   render(chat: Chat): string;
   /** Special tokens in `text` are recognised, as in a rendered prompt. */
   encode(text: string): Uint32Array;

@@ -5,6 +5,9 @@
  * does not bend the curve. Weights drift a little, so it follows a machine whose speed changes, and no
  * direction ever becomes less sure than the prior was.
  */
+/** Of the mean prior weight; features are scaled so that weights compare. */
+const LEAST_SHARE = 0.1;
+
 export class LinearFit {
   readonly #weights: Float64Array;
   /** Covariance of the weights, in units of the observations' own variance. */
@@ -20,9 +23,11 @@ export class LinearFit {
     const n = prior.length;
     this.#settings = settings;
     this.#weights = Float64Array.from(prior);
+    // A prior of nothing is unsure too: it may have been too small to measure.
+    const least = (LEAST_SHARE * prior.reduce((sum, w) => sum + w, 0)) / n;
     this.#priorSpread = Float64Array.from(
       prior,
-      (w) => (settings.unsureness * w) ** 2 / settings.noise ** 2,
+      (w) => (settings.unsureness * Math.max(w, least)) ** 2 / settings.noise ** 2,
     );
     this.#spread = new Float64Array(n * n);
     for (let i = 0; i < n; i++) this.#spread[i * n + i] = this.#priorSpread[i];

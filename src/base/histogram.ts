@@ -13,15 +13,14 @@ export class Histogram {
   sum = 0;
 
   record(value: number): void {
-    const bucket = value <= LEAST ? 0 : Math.ceil(Math.log(value / LEAST) / LOG_GROWTH);
-    this.#counts[Math.min(bucket, BUCKETS - 1)]++;
+    this.#counts[bucketOf(value)]++;
     this.count++;
     this.sum += value;
   }
 
-  /** Values at or below `bound`. */
+  /** All values at or below `bound`, and those that share its bucket. */
   countUpTo(bound: number): number {
-    const last = Math.min(BUCKETS - 1, Math.floor(Math.log(bound / LEAST) / LOG_GROWTH + 1e-9));
+    const last = bucketOf(bound);
     let total = 0;
     for (let i = 0; i <= last; i++) total += this.#counts[i];
     return total;
@@ -37,4 +36,9 @@ export class Histogram {
     }
     return LEAST * GROWTH ** (BUCKETS - 1);
   }
+}
+
+function bucketOf(value: number): number {
+  if (value <= LEAST) return 0;
+  return Math.min(BUCKETS - 1, Math.ceil(Math.log(value / LEAST) / LOG_GROWTH));
 }

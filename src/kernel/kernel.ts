@@ -219,6 +219,7 @@ export class Kernel {
 
   /** Dispatches the request, or lets it wait, or refuses it. */
   #serve(nowUs: number, waiter: Waiter, orders: Order[]): void {
+    this.#threads.lapse(nowUs);
     const { request } = waiter;
     const fitting = this.#workers.contextMax(request.model);
     if (fitting !== undefined && request.promptTokens >= fitting) {

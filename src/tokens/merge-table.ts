@@ -5,7 +5,7 @@
  * Merging takes the lowest rank first, the leftmost of equal ones: what llama.cpp's queue does.
  * Ranks are looked up in an open-addressed table of (left, right, rank, product) rows.
  */
-import { Heap } from '../base/heap.ts';
+import { NumberHeap } from '../base/number-heap.ts';
 import { BYTE_CHARACTERS } from '../model/byte-alphabet.ts';
 
 const ROW = 4;
@@ -84,15 +84,15 @@ export class MergeTable {
   #mergeQueued(symbols: Int32Array, count: number): number {
     const next = new Int32Array(count).map((_, i) => i + 1);
     const previous = new Int32Array(count).map((_, i) => i - 1);
-    const queue = new Heap<number>();
+    const queue = new NumberHeap(2 * count);
     const offer = (at: number) => {
       if (at < 0 || next[at] >= count) return;
       const row = this.#row(symbols[at], symbols[next[at]]);
-      if (row !== FREE) queue.push(this.#rows[row + 2] * POSITIONS_MAX + at, at);
+      if (row !== FREE) queue.push(this.#rows[row + 2] * POSITIONS_MAX + at);
     };
     for (let i = 0; i < count; i++) offer(i);
-    for (let least = queue.pop(); least !== undefined; least = queue.pop()) {
-      const { key, value: at } = least;
+    for (let key = queue.pop(); key !== undefined; key = queue.pop()) {
+      const at = key % POSITIONS_MAX;
       if (symbols[at] === FREE || next[at] >= count) continue;
       const gone = next[at];
       const row = this.#row(symbols[at], symbols[gone]);

@@ -32,6 +32,7 @@ export type ModelTokensBuilt =
 
 export class ModelTokens implements Tokens {
   readonly vocabularySize: number;
+  readonly charactersPerTokenMax: number;
   readonly endTokens: ReadonlySet<number>;
   readonly hasher: BlockHasher;
   readonly #bpe: Bpe;
@@ -68,6 +69,8 @@ export class ModelTokens implements Tokens {
   private constructor(options: ModelTokensOptions, bpe: Bpe, rendering: Rendering) {
     const { vocabulary } = options;
     this.vocabularySize = vocabulary.tokens.length;
+    // Written in the byte alphabet a token has a character per byte: never fewer than the text has.
+    this.charactersPerTokenMax = vocabulary.tokens.reduce((n, text) => Math.max(n, text.length), 1);
     this.endTokens = new Set(vocabulary.endTokens);
     this.hasher = new ChainHasher(options);
     this.#bpe = bpe;

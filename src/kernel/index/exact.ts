@@ -6,7 +6,7 @@ import type { WorkerId } from '../../model/ids.ts';
 export class ExactIndex {
   /** Per block and worker, one bit per tier. */
   readonly #holders = new Map<BlockHash, Map<WorkerId, number>>();
-  readonly #counts = new Map<WorkerId, number>();
+  readonly #blocks = new Map<WorkerId, Set<BlockHash>>();
 
   get blockCount(): number {
     return this.#holders.size;
@@ -14,17 +14,18 @@ export class ExactIndex {
 
   /** Distinct blocks the worker holds. */
   count(worker: WorkerId): number {
-    return this.#counts.get(worker) ?? 0;
+    return this.#blocks.get(worker)?.size ?? 0;
   }
 
   stored(worker: WorkerId, hashes: BlockHashes, tier: Tier): void {
     const bit = 1 << TIERS.indexOf(tier);
+    let blocks = this.#blocks.get(worker);
+    if (blocks === undefined) this.#blocks.set(worker, (blocks = new Set()));
     for (const hash of hashes) {
       let holders = this.#holders.get(hash);
       if (holders === undefined) this.#holders.set(hash, (holders = new Map()));
-      const before = holders.get(worker) ?? 0;
-      holders.set(worker, before | bit);
-      if (before === 0) this.#counts.set(worker, this.count(worker) + 1);
+      holders.set(worker, (holders.get(worker) ?? 0) | bit);
+      blocks.add(hash);
     }
   }
 
@@ -40,10 +41,12 @@ export class ExactIndex {
   }
 
   cleared(worker: WorkerId): void {
-    for (const [hash, holders] of this.#holders) {
-      if (holders.has(worker)) this.#drop(worker, hash, holders);
+    for (const hash of this.#blocks.get(worker) ?? []) {
+      const holders = this.#holders.get(hash);
+      holders?.delete(worker);
+      if (holders?.size === 0) this.#holders.delete(hash);
     }
-    this.#counts.delete(worker);
+    this.#blocks.delete(worker);
   }
 
   /** Leading blocks each worker holds, in any tier; workers that hold none are left out. */
@@ -61,21 +64,21 @@ export class ExactIndex {
   }
 
   check(): void {
-    const counts = new Map<WorkerId, number>();
-    for (const holders of this.#holders.values()) {
+    let held = 0;
+    for (const [hash, holders] of this.#holders) {
       assert(holders.size > 0, 'a block without holders is forgotten');
-      for (const worker of holders.keys()) counts.set(worker, (counts.get(worker) ?? 0) + 1);
+      held += holders.size;
+      for (const worker of holders.keys()) {
+        assert(this.#blocks.get(worker)?.has(hash) === true, 'a holder knows its block');
+      }
     }
-    assert(counts.size === this.#counts.size, 'each worker is counted');
-    for (const [worker, count] of counts)
-      assert(this.count(worker) === count, 'blocks are counted');
+    for (const blocks of this.#blocks.values()) held -= blocks.size;
+    assert(held === 0, 'each worker holds what it is said to hold');
   }
 
   #drop(worker: WorkerId, hash: BlockHash, holders: Map<WorkerId, number>): void {
     holders.delete(worker);
     if (holders.size === 0) this.#holders.delete(hash);
-    const left = this.count(worker) - 1;
-    if (left === 0) this.#counts.delete(worker);
-    else this.#counts.set(worker, left);
+    this.#blocks.get(worker)?.delete(hash);
   }
 }

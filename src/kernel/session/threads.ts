@@ -3,7 +3,8 @@
  * there says how full a worker's cache really is, before anything is evicted.
  *
  * Nobody tells when a session ends. A thread lapses when it has been away for longer than a live one
- * plausibly would be: when gaps that long are rarer than threads that never come back.
+ * plausibly would be: when gaps that long are rarer than threads that never come back. It then gives
+ * up its seat, and gets it back when it returns.
  */
 import { assert } from '../../base/assert.ts';
 import { Histogram } from '../../base/histogram.ts';
@@ -24,13 +25,19 @@ export interface Thread {
   lastUs: number;
 }
 
+export interface LiveThreads {
+  /** Held by them alone. */
+  tokens: number;
+  threads: number;
+}
+
 /** Fewer gaps than this say nothing about how long threads stay away. */
 const GAPS_MIN = 20;
 
 export class Threads {
   readonly #byTenant: Lru<TenantId, Lru<ThreadId, Thread>>;
   readonly #threadsMax: number;
-  readonly #seats = new Map<WorkerId, Set<Thread>>();
+  readonly #seats = new Map<WorkerId, Seats>();
   readonly #gaps = new Histogram();
   #threadsSeen = 0;
   #turnsSeen = 0;
@@ -52,6 +59,7 @@ export class Threads {
       if (known.running === 0) this.#gaps.record((nowUs - known.lastUs) / 1e6);
       known.turns++;
       known.lastUs = nowUs;
+      this.#seat(known);
       return known;
     }
     this.#threadsSeen++;
@@ -79,12 +87,12 @@ export class Threads {
       this.#unseat(thread);
       thread.home = worker;
       thread.sharedTokens = given.matchedTokens;
-      const seats = this.#seats.get(worker);
-      if (seats === undefined) this.#seats.set(worker, new Set([thread]));
-      else seats.add(thread);
     }
     thread.contextTokens = given.promptTokens;
+    // A shorter prompt than before (a title, a compaction) shares no more than it has.
+    thread.sharedTokens = Math.min(thread.sharedTokens, given.promptTokens);
     thread.running++;
+    this.#seat(thread);
   }
 
   ended(nowUs: number, thread: Thread, outputTokens: number): void {
@@ -92,28 +100,26 @@ export class Threads {
     thread.running--;
     thread.contextTokens += outputTokens;
     thread.lastUs = nowUs;
+    this.#seat(thread);
   }
 
   workerLeft(worker: WorkerId): void {
-    for (const thread of this.#seats.get(worker) ?? []) thread.home = undefined;
+    for (const thread of this.#seats.get(worker)?.threads() ?? []) thread.home = undefined;
     this.#seats.delete(worker);
   }
 
-  /** Tokens and number of the live threads that sit on a worker, `except` one. */
-  live(
-    nowUs: number,
-    worker: WorkerId,
-    except: Thread | undefined,
-  ): { tokens: number; threads: number } {
-    const live = { tokens: 0, threads: 0 };
-    const lapseUs = this.lapseUs();
-    for (const thread of this.#seats.get(worker) ?? []) {
-      if (thread === except) continue;
-      if (thread.running === 0 && nowUs - thread.lastUs > lapseUs) continue;
-      live.tokens += thread.contextTokens - thread.sharedTokens;
-      live.threads++;
+  /** Takes the seats of those that lapsed: whoever asks who is live need not pass them again. */
+  lapse(nowUs: number): void {
+    const lapsedUs = nowUs - this.lapseUs();
+    for (const seats of this.#seats.values()) {
+      for (const thread of seats.lapsed(lapsedUs)) seats.give(thread);
     }
-    return live;
+  }
+
+  /** The live threads that sit on a worker, `except` one. */
+  live(nowUs: number, worker: WorkerId, except: Thread | undefined): LiveThreads {
+    const seats = this.#seats.get(worker);
+    return seats?.live(nowUs - this.lapseUs(), except) ?? { tokens: 0, threads: 0 };
   }
 
   /** The gap after which a thread is more likely gone than thinking. */
@@ -124,7 +130,7 @@ export class Threads {
     return gapS * 1e6;
   }
 
-  /** For the page: live threads over all workers. */
+  /** For the page: over all workers. */
   liveCount(nowUs: number): number {
     let count = 0;
     for (const worker of this.#seats.keys()) count += this.live(nowUs, worker, undefined).threads;
@@ -133,7 +139,8 @@ export class Threads {
 
   check(): void {
     for (const [worker, seats] of this.#seats) {
-      for (const thread of seats) assert(thread.home === worker, 'a thread sits at home');
+      seats.check();
+      for (const thread of seats.threads()) assert(thread.home === worker, 'a thread sits at home');
     }
   }
 
@@ -146,9 +153,74 @@ export class Threads {
     return threads;
   }
 
+  #seat(thread: Thread): void {
+    if (thread.home === undefined) return;
+    let seats = this.#seats.get(thread.home);
+    if (seats === undefined) this.#seats.set(thread.home, (seats = new Seats()));
+    seats.take(thread);
+  }
+
   #unseat(thread: Thread): void {
     if (thread.home === undefined) return;
-    this.#seats.get(thread.home)?.delete(thread);
+    this.#seats.get(thread.home)?.give(thread);
     thread.home = undefined;
+  }
+}
+
+/** Of one worker: its live threads, the one longest away first, and the sum of what they hold. */
+class Seats {
+  /** Tokens each was counted with. */
+  readonly #seated = new Map<Thread, number>();
+  #tokens = 0;
+
+  threads(): Iterable<Thread> {
+    return this.#seated.keys();
+  }
+
+  /** Anew, at the end, where it has a seat. */
+  take(thread: Thread): void {
+    this.give(thread);
+    const tokens = thread.contextTokens - thread.sharedTokens;
+    this.#seated.set(thread, tokens);
+    this.#tokens += tokens;
+  }
+
+  give(thread: Thread): void {
+    const tokens = this.#seated.get(thread);
+    if (tokens === undefined) return;
+    this.#seated.delete(thread);
+    this.#tokens -= tokens;
+  }
+
+  /** Those that run nothing and were last heard of before. */
+  *lapsed(beforeUs: number): Generator<Thread> {
+    for (const thread of this.#seated.keys()) {
+      if (thread.running > 0) continue;
+      if (thread.lastUs >= beforeUs) return;
+      yield thread;
+    }
+  }
+
+  /** Of those heard of since, `except` one. */
+  live(sinceUs: number, except: Thread | undefined): LiveThreads {
+    const live = { tokens: this.#tokens, threads: this.#seated.size };
+    const leave = (thread: Thread) => {
+      const tokens = this.#seated.get(thread);
+      if (tokens === undefined) return;
+      live.tokens -= tokens;
+      live.threads--;
+    };
+    for (const thread of this.lapsed(sinceUs)) if (thread !== except) leave(thread);
+    if (except !== undefined) leave(except);
+    return live;
+  }
+
+  check(): void {
+    let tokens = 0;
+    for (const counted of this.#seated.values()) {
+      assert(counted >= 0, 'no thread holds less than nothing');
+      tokens += counted;
+    }
+    assert(tokens === this.#tokens, 'what sits here is what it sums to');
   }
 }
