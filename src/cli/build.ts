@@ -5,7 +5,7 @@ import { Access } from '../gateway/access.ts';
 import { adminRoutes } from '../gateway/admin.ts';
 import { Feed } from '../gateway/feed.ts';
 import { Host } from '../gateway/host.ts';
-import { Models } from '../gateway/models.ts';
+import { type KnownModel, Models } from '../gateway/models.ts';
 import { Receipts } from '../gateway/receipts.ts';
 import { Roster } from '../gateway/roster.ts';
 import { Serve } from '../gateway/serve.ts';
@@ -21,7 +21,7 @@ import { Metrics } from '../observe/metrics.ts';
 import { Sinks } from '../observe/sinks.ts';
 import { WallClock } from '../planes/wall-clock.ts';
 import { ZeromqFeed } from '../planes/zeromq.ts';
-import type { Clock, Directory, Sink, Tokens } from '../ports.ts';
+import type { Clock, Directory, Sink } from '../ports.ts';
 import { VERSION } from './version.ts';
 
 export interface GatewayInput {
@@ -29,7 +29,7 @@ export interface GatewayInput {
   /** Who tells which workers there are; made with the gateway's own clock and sink. */
   directory: (clock: Clock, sink: Sink) => Directory;
   /** Tokenizers by model name, and other names for models. */
-  tokens: ReadonlyMap<string, Tokens>;
+  models: ReadonlyMap<string, KnownModel>;
   aliases: ReadonlyMap<string, string>;
   /** Where log lines go. */
   log: (line: string) => void;
@@ -43,7 +43,8 @@ export interface Gateway {
   close(): Promise<void>;
 }
 
-export function buildGateway({ config, directory, tokens, aliases, log }: GatewayInput): Gateway {
+export function buildGateway(input: GatewayInput): Gateway {
+  const { config, directory, aliases, log } = input;
   const { limits } = config;
   const clock = new WallClock();
   const observed = observe(config, clock, log);
@@ -53,7 +54,7 @@ export function buildGateway({ config, directory, tokens, aliases, log }: Gatewa
     rng: new Prng(config.seed).fork('kernel'),
   });
   const host = new Host({ kernel, clock, sink });
-  const models = new Models({ tokens, aliases });
+  const models = new Models({ known: input.models, aliases });
   const feedSettings = { quietUs: limits.feedQuietUs, replayUs: limits.feedReplayUs };
   const zeromq = new ZeromqFeed({ clock, sink, settings: feedSettings });
   const feed = new Feed({ host, feed: zeromq, sink });
@@ -92,7 +93,7 @@ const NEWS_US = 1_000_000;
 function observe(config: Config, clock: Clock, write: (line: string) => void) {
   const metrics = new Metrics();
   const history = new History({ clock, bucketMs: 2_000, bucketsMax: 300 });
-  const journal = config.journal === undefined ? undefined : new Journal(config.journal);
+  const journal = config.journal === undefined ? undefined : new Journal(config.journal, write);
   const sinks: Sink[] = [metrics, history, new Log({ clock, write })];
   if (journal !== undefined) sinks.push(journal);
   return { metrics, history, sink: new Sinks(sinks), close: async () => journal?.close() };

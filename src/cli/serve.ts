@@ -5,14 +5,13 @@ import { EngineHttp } from '../engines/http.ts';
 import { StatorEngine } from '../engines/stator.ts';
 import { Config, parseConfig } from '../model/config.ts';
 import { StaticWorkers } from '../planes/static.ts';
-import type { Tokens } from '../ports.ts';
 import { buildGateway } from './build.ts';
 import { Complaint } from './complaint.ts';
-import { loadModel } from './load-model.ts';
+import { type LoadedModel, loadModel } from './load-model.ts';
 import { refuseOpenHost } from './up.ts';
 
 const BLOCK_TOKENS = 16;
-const CARD_RETRY_US = 2_000_000;
+const CARD_ASK_US = 2_000_000;
 const CARD_SILENCE_US = 5_000_000;
 
 /** Throws a `Complaint` that names the file and each mistake in it. */
@@ -34,16 +33,16 @@ export async function serve(config: Config): Promise<void> {
   if (config.workers.length === 0) {
     throw new Complaint('The configuration names no workers; add at least one under workers:.', 2);
   }
-  const tokens = new Map<string, Tokens>();
+  const models = new Map<string, LoadedModel>();
   const aliases = new Map<string, string>();
   for (const { name, path, aliases: others } of config.models) {
-    if (path !== undefined) tokens.set(name, loadModel(path, BLOCK_TOKENS).tokens);
+    if (path !== undefined) models.set(name, loadModel(path, BLOCK_TOKENS));
     for (const other of others) aliases.set(other, name);
   }
   const { engineSilenceUsMax } = config.limits;
   const gateway = buildGateway({
     config,
-    tokens,
+    models,
     aliases,
     log: (line) => process.stderr.write(`${line}\n`),
     directory: (clock, sink) =>
@@ -60,7 +59,7 @@ export async function serve(config: Config): Promise<void> {
               silenceUsMax: engineSilenceUsMax,
               kvSecret: process.env.STATOR_KV_SECRET,
             }),
-          retryUs: CARD_RETRY_US,
+          askUs: CARD_ASK_US,
         },
       }),
   });

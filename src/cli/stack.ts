@@ -9,7 +9,7 @@ import { WallClock } from '../planes/wall-clock.ts';
 import type { Tokens } from '../ports.ts';
 import { buildGateway, type Gateway } from './build.ts';
 import { Complaint } from './complaint.ts';
-import { loadModel } from './load-model.ts';
+import { type LoadedModel, loadModel } from './load-model.ts';
 import { memoryBytes } from './memory.ts';
 import type { ChosenModel } from './model-choice.ts';
 
@@ -47,7 +47,7 @@ export interface Stack {
 export async function startStack(options: StackOptions): Promise<Stack> {
   const { config } = options;
   const secret = randomBytes(24).toString('base64url');
-  const tokens = new Map<string, Tokens>();
+  const models = new Map<string, LoadedModel>();
   const available = options.engine === 'llama' ? llamaAvailable() : { kind: 'yes' as const };
   const engine = available.kind === 'yes' ? options.engine : 'sim';
   let command: (name: string) => string[] = () => [];
@@ -71,7 +71,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   const gateway = buildGateway({
     config,
     directory: () => workers,
-    tokens,
+    models,
     aliases,
     log: options.log,
   });
@@ -83,7 +83,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     const port = await listen(gateway, config);
     const model = await options.chooseModel();
     const loaded = loadModel(model.path, BLOCK_TOKENS);
-    tokens.set(model.name, loaded.tokens);
+    models.set(model.name, loaded);
     command = (name) => workerCommand(name, model, engine, options);
     await workers.set(options.workers);
     return {

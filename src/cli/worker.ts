@@ -18,6 +18,8 @@ export async function runWorker(settings: WorkerSettings, port: number): Promise
     // Nothing can be served any more: whoever supervises starts another.
     process.stderr.write(`the engine is lost: ${error.message}\n`);
     process.exit(1);
+  }).catch((error: Error) => {
+    throw error instanceof Complaint ? error : new Complaint(error.message);
   });
   let card: WorkerCard | undefined;
   const routes = workerRoutes({
@@ -33,7 +35,7 @@ export async function runWorker(settings: WorkerSettings, port: number): Promise
   for (const note of built.notes) process.stderr.write(`${note}\n`);
   process.stdout.write(`${JSON.stringify(card)}\n`);
   const stop = () => {
-    setTimeout(() => process.exit(0), 500).unref();
+    setTimeout(leave, 500).unref();
     void Promise.all([server.close(), built.close()]).finally(() => process.exit(0));
   };
   process.once('SIGTERM', stop);
@@ -44,9 +46,13 @@ export async function runWorker(settings: WorkerSettings, port: number): Promise
 function leaveWithParent(): void {
   const stdin = fstatSync(0);
   if (!stdin.isFIFO() && !stdin.isSocket()) return;
-  const leave = () => process.exit(0);
   process.stdin.on('end', leave).on('close', leave).on('error', leave);
   process.stdin.resume();
+}
+
+/** At once: `exit` would wait for a thread that is inside llama.cpp. */
+function leave(): void {
+  process.kill(process.pid, 'SIGKILL');
 }
 
 /** Flags → settings; throws a `Complaint` where they are not. */

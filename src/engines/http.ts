@@ -5,6 +5,9 @@ import { type SseEvent, SseReader } from '../wire/sse.ts';
 
 const EVENT_BYTES_MAX = 8 * 1024 * 1024;
 
+/** Health, reports and the like are answered at once, or the engine is stuck. */
+const QUESTION_MS_MAX = 2_000;
+
 export class EngineHttp {
   readonly #pool: Pool;
   readonly #headers: Record<string, string>;
@@ -33,7 +36,7 @@ export class EngineHttp {
 
   async json(method: 'GET' | 'POST', path: string, body?: unknown): Promise<unknown> {
     const text = body === undefined ? undefined : JSON.stringify(body);
-    const response = await this.#send(method, path, text, undefined);
+    const response = await this.#send(method, path, text, AbortSignal.timeout(QUESTION_MS_MAX));
     try {
       return await response.body.json();
     } catch (error) {

@@ -89,7 +89,8 @@ export class LocalEngine implements Engine {
       signal.removeEventListener('abort', leave);
       pipe.end();
     });
-    signal.addEventListener('abort', leave, { once: true });
+    if (signal.aborted) leave();
+    else signal.addEventListener('abort', leave, { once: true });
     return pipe;
   }
 

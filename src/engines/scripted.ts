@@ -137,6 +137,7 @@ export class ScriptedEngine implements Engine {
         return { kind: 'error', error: new GatewayError('engine_failed', 'The script says so.') };
       case 'stall':
         await new Promise<void>((resolve) => {
+          if (signal.aborted) return resolve();
           signal.addEventListener('abort', () => resolve(), { once: true });
         });
         return undefined;

@@ -13,19 +13,11 @@ export class StopStrings {
   push(text: string): { text: string; stop: string | undefined } {
     if (this.#stops.length === 0) return { text, stop: undefined };
     this.#held += text;
-    let at = -1;
-    let stop: string | undefined;
-    for (const candidate of this.#stops) {
-      const found = this.#held.indexOf(candidate);
-      if (found >= 0 && (at < 0 || found < at)) {
-        at = found;
-        stop = candidate;
-      }
-    }
-    if (stop !== undefined) {
-      const before = this.#held.slice(0, at);
+    const found = this.#firstComplete();
+    if (found !== undefined) {
+      const before = this.#held.slice(0, found.at);
       this.#held = '';
-      return { text: before, stop };
+      return { text: before, stop: found.stop };
     }
     const keep = this.#couldBegin();
     const ready = this.#held.slice(0, this.#held.length - keep);
@@ -38,6 +30,18 @@ export class StopStrings {
     const held = this.#held;
     this.#held = '';
     return held;
+  }
+
+  /** The one complete first, of several the longest: so it does not matter how the text is cut. */
+  #firstComplete(): { at: number; stop: string } | undefined {
+    let best: { at: number; stop: string; end: number } | undefined;
+    for (const stop of this.#stops) {
+      const at = this.#held.indexOf(stop);
+      const end = at + stop.length;
+      if (at < 0 || (best !== undefined && end > best.end)) continue;
+      if (best === undefined || end < best.end || at < best.at) best = { at, stop, end };
+    }
+    return best;
   }
 
   /** Length of the longest end of the held text that begins a stop string. */

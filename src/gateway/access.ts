@@ -7,6 +7,7 @@
  *                        a user visits can drive them (cross-site requests, DNS rebinding)
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
+import { isIP } from 'node:net';
 import type { Call } from '../http/call.ts';
 import type { KeyConfig } from '../model/config.ts';
 import { GatewayError } from '../model/error.ts';
@@ -38,7 +39,7 @@ export class Access {
       tenant: tenant as TenantId,
       admin,
     }));
-    this.#trustedProxies = new Set(given.trustedProxies);
+    this.#trustedProxies = new Set(given.trustedProxies.map(plainAddress));
     this.#hosts = new Set(['localhost', '127.0.0.1', '[::1]', given.host.toLowerCase()]);
   }
 
@@ -70,7 +71,9 @@ export class Access {
 
   sameSite(call: Call): void {
     const host = (call.headers.host ?? '').toLowerCase();
-    if (!this.#hosts.has(host.replace(/:\d+$/, ''))) {
+    // A page elsewhere can give our address a name of its own, but not make a name of the address.
+    const name = host.replace(/:\d+$/, '');
+    if (!this.#hosts.has(name) && isIP(name.replace(/^\[|\]$/g, '')) === 0) {
       throw new GatewayError('forbidden', 'The Host header does not name this server.');
     }
     const { origin } = call.headers;
@@ -94,7 +97,7 @@ export class Access {
   }
 
   #trusts(remote: string): boolean {
-    return isLoopback(remote) || this.#trustedProxies.has(remote);
+    return isLoopback(remote) || this.#trustedProxies.has(plainAddress(remote));
   }
 }
 
@@ -102,6 +105,11 @@ export function isLoopback(address: string): boolean {
   return (
     address === '::1' || address === 'localhost' || /^(::ffff:)?127\.\d+\.\d+\.\d+$/.test(address)
   );
+}
+
+/** IPv4 as IPv6 sockets write it is IPv4. */
+function plainAddress(address: string): string {
+  return address.replace(/^::ffff:/i, '');
 }
 
 function digestOf(key: string): Uint8Array {

@@ -56,7 +56,7 @@ export function adminRoutes(parts: AdminParts): Map<string, Route> {
   open('GET /v1/models', (call) => listModels(call, parts));
   open('GET /v1/models/*', (call) => {
     access.caller(call);
-    const name = decodeURIComponent(call.path.slice('/v1/models/'.length));
+    const name = decoded(call.path.slice('/v1/models/'.length));
     replyJson(call.reply, 200, modelCard(parts.models.find(name)));
   });
   open('GET /stator/v1/receipts/*', (call) => {
@@ -90,6 +90,15 @@ export function adminRoutes(parts: AdminParts): Map<string, Route> {
     replyJson(call.reply, 200, { reset: roster.size });
   });
   return routes;
+}
+
+/** A name that is no encoded text stands for itself. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 function listModels(call: Call, { access, models }: AdminParts): void {

@@ -51,7 +51,10 @@ export async function* answerOf(given: {
         yield { kind: 'error', error };
         return;
       }
-      placement = await host.elsewhere(job.id as RequestId, worker, signal);
+      placement = await host.elsewhere(job.id as RequestId, worker, signal).catch((refusal) => {
+        // An engine that was only busy is tried again by the client, when it says so.
+        throw error.code === 'queue_full' ? error : refusal;
+      });
     }
   }
 }

@@ -43,7 +43,8 @@ export class Feed {
               const sentence = `${worker} has blocks of ${event.blockTokens} tokens, but ${hasher.blockTokens} were expected; its events are not used`;
               sink.note({ kind: 'warning', sentence });
               lose(0);
-              continue;
+              this.stop(worker);
+              return;
             }
             this.#tell(worker, event, names);
           }
@@ -82,6 +83,11 @@ export class Feed {
   }
 }
 
+/** A single key is the salt itself; several are written so that no two sets of keys read the same. */
+function saltOf(keys: readonly string[]): string {
+  return keys.length > 1 ? JSON.stringify(keys) : (keys[0] ?? '');
+}
+
 /** One worker's names for blocks, and what they mean to us. */
 class BlockNames {
   readonly #hasher: BlockHasher;
@@ -101,7 +107,7 @@ class BlockNames {
     let parent: BlockHash;
     if (event.parent === undefined) {
       // Whatever an engine mixed in besides tokens keeps its blocks apart from all others.
-      parent = this.#hasher.root(event.extraKeys.join('\0'));
+      parent = this.#hasher.root(saltOf(event.extraKeys));
     } else {
       const known = this.#known.get(event.parent);
       if (known === undefined) return new BigUint64Array(0);

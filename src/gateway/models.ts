@@ -11,37 +11,45 @@ export interface ServedModel {
   contextTokens: number;
 }
 
+/** What the gateway itself knows of a model: its tokenizer, and the model that it belongs to. */
+export interface KnownModel {
+  tokens: Tokens;
+  fingerprint: string;
+}
+
+type Up = Extract<WorkerChange, { kind: 'up' }>;
+
 export class Models {
-  /** Tokenizers the gateway has, by model name. */
-  readonly #tokens: ReadonlyMap<string, Tokens>;
+  readonly #known: ReadonlyMap<string, KnownModel>;
   readonly #aliases: ReadonlyMap<string, string>;
-  readonly #served = new Map<
-    WorkerId,
-    { name: string; demo: boolean; contextTokens: number; exact: boolean }
-  >();
+  readonly #served = new Map<WorkerId, Up>();
   /** Served before, so that a request during a restart waits instead of being refused. */
   readonly #seen = new Map<string, ServedModel>();
 
   constructor(given: {
-    tokens: ReadonlyMap<string, Tokens>;
+    known: ReadonlyMap<string, KnownModel>;
     aliases: ReadonlyMap<string, string>;
   }) {
-    this.#tokens = given.tokens;
+    this.#known = given.known;
     this.#aliases = given.aliases;
   }
 
   changed(change: WorkerChange): void {
     if (change.kind === 'down') {
+      const name = this.#served.get(change.worker)?.about.model;
       this.#served.delete(change.worker);
+      if (name !== undefined) this.#see(name);
       return;
     }
-    const { worker, about } = change;
-    const name = about.model;
-    const exact = about.tokensMode === 'exact';
-    const { contextTokens } = worker;
-    this.#served.set(worker.id, { name, demo: about.demo, contextTokens, exact });
-    const tokens = exact ? this.#tokens.get(name) : undefined;
-    this.#seen.set(name, { name, tokens, demo: about.demo, contextTokens });
+    this.#served.set(change.worker.id, change);
+    this.#see(change.about.model);
+  }
+
+  /** What a worker's prompts can be rendered and hashed with; undefined where it would be a guess. */
+  tokensOf({ about }: Up): Tokens | undefined {
+    const known = this.#known.get(about.model);
+    const fits = about.tokensMode === 'exact' && known?.fingerprint === about.fingerprint;
+    return fits ? known.tokens : undefined;
   }
 
   /** Throws `model_not_found`, naming what there is. */
@@ -59,9 +67,22 @@ export class Models {
     );
   }
 
+  /** Prompts become tokens where that suits every worker of the name: whoever gets them, they fit. */
+  #see(name: string): void {
+    const served = [...this.#served.values()].filter(({ about }) => about.model === name);
+    if (served.length === 0) return;
+    const exact = served.every((change) => this.tokensOf(change) !== undefined);
+    this.#seen.set(name, {
+      name,
+      tokens: exact ? this.#known.get(name)?.tokens : undefined,
+      demo: served.some(({ about }) => about.demo),
+      contextTokens: Math.max(...served.map(({ worker }) => worker.contextTokens)),
+    });
+  }
+
   /** With at least one worker up. */
   up(): ServedModel[] {
-    const names = new Set([...this.#served.values()].map(({ name }) => name));
+    const names = new Set([...this.#served.values()].map(({ about }) => about.model));
     return [...this.#seen.values()].filter(({ name }) => names.has(name));
   }
 }

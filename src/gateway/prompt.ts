@@ -1,8 +1,9 @@
 /** A request's prompt as the kernel and an engine need it: tokens where we know them, text where not. */
+import { GatewayError } from '../model/error.ts';
 import type { RequestId } from '../model/ids.ts';
 import type { Arrival } from '../model/kernel-io.ts';
 import type { Identity } from '../model/session.ts';
-import type { Job, PartParser } from '../ports.ts';
+import type { Job, PartParser, Tokens } from '../ports.ts';
 import type { Ask } from '../wire/wire.ts';
 import { DEFAULT_TENANT } from './access.ts';
 import type { ServedModel } from './models.ts';
@@ -26,9 +27,9 @@ export function promptOf(ask: Ask, model: ServedModel, who: Identity): Prompt {
   if (prompt.kind === 'tokens') {
     ids = prompt.ids;
   } else if (prompt.kind === 'text') {
-    ids = tokens.encode(prompt.text);
+    ids = encoded(prompt.text, tokens, model);
   } else {
-    ids = tokens.encode(tokens.render(prompt.chat));
+    ids = encoded(tokens.render(prompt.chat), tokens, model);
     parser = tokens.parser(prompt.chat);
   }
   const { hasher } = tokens;
@@ -39,6 +40,16 @@ export function promptOf(ask: Ask, model: ServedModel, who: Identity): Prompt {
     promptTokens: ids.length,
     parser,
   };
+}
+
+/** What cannot fit, however it is cut, is refused before anybody waits for it to be cut. */
+function encoded(text: string, tokens: Tokens, { contextTokens }: ServedModel): Uint32Array {
+  const least = Math.ceil(text.length / tokens.charactersPerTokenMax);
+  if (least < contextTokens) return tokens.encode(text);
+  throw new GatewayError(
+    'context_length_exceeded',
+    `This model's context is ${contextTokens} tokens, but the prompt has at least ${least}; shorten it.`,
+  );
 }
 
 export function arrivalOf(
@@ -89,7 +100,9 @@ function passThrough({ prompt }: Ask): Prompt {
 
 /** The tenant is the default salt; what a client names is kept below its own tenant. */
 function saltOf(ask: Ask, who: Identity): string {
-  const tenant = who.tenant === DEFAULT_TENANT ? '' : who.tenant;
   const { cacheSalt } = ask.hints;
-  return cacheSalt === undefined || cacheSalt === '' ? tenant : `${tenant}/${cacheSalt}`;
+  const named = cacheSalt !== undefined && cacheSalt !== '';
+  if (who.tenant === DEFAULT_TENANT && !named) return '';
+  // As JSON, so that no tenant's name and no salt can be cut another way.
+  return JSON.stringify(named ? [who.tenant, cacheSalt] : [who.tenant]);
 }

@@ -111,6 +111,8 @@ async function* watched(parts: AsyncIterable<Part>, to: Delivery): AsyncGenerato
   } catch (thrown) {
     if (!ended) {
       ended = true;
+      // Where it was told of the end already, this says nothing new.
+      host.tell({ kind: 'cancelled', request });
       const error = asGatewayError(thrown);
       account.ended(clock.nowUs(), { status: statusOf(error, account, to.signal), error });
     }

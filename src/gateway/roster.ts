@@ -68,7 +68,11 @@ export class Roster implements Engines {
     const { worker, engine, events, about } = change;
     const member: Member = { engine, about, healthy: true, cancelCheck: () => {} };
     this.#members.set(worker.id, member);
-    const { tokens } = models.find(about.model);
+    const tokens = models.tokensOf(change);
+    if (tokens === undefined && about.tokensMode === 'exact') {
+      const sentence = `${worker.id} serves ${about.model}, of which this gateway has no file or another one; its prompts pass through as text`;
+      sink.note({ kind: 'warning', sentence });
+    }
     // Listen first: an event must not pass before there is somebody to hear it.
     const hasEvents = events !== undefined && tokens !== undefined;
     if (hasEvents) feed.start(worker.id, events, tokens.hasher);

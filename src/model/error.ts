@@ -56,6 +56,9 @@ export class GatewayError extends Error {
 /** Anything thrown, as an error a client may see. What we did not foresee stays nameless outside. */
 export function asGatewayError(thrown: unknown): GatewayError {
   if (thrown instanceof GatewayError) return thrown;
+  if (thrown instanceof RangeError && /call stack/.test(thrown.message)) {
+    return new GatewayError('invalid_request', 'The request is nested too deeply.');
+  }
   return new GatewayError('internal', 'Stator met an error of its own; its log names it.', {
     cause: thrown,
   });

@@ -7,17 +7,24 @@ import type { Note, Sink } from '../ports.ts';
 
 export class Journal implements Sink {
   readonly #file: WriteStream;
+  #broken = false;
 
-  constructor(path: string) {
+  /** `complain` hears once that nothing can be written any more; requests go on. */
+  constructor(path: string, complain: (sentence: string) => void) {
     this.#file = createWriteStream(path, { flags: 'a', mode: 0o600 });
+    this.#file.on('error', (error) => {
+      this.#broken = true;
+      complain(`The journal ${path} is not written any more: ${error.message}.`);
+    });
   }
 
   note(note: Note): void {
-    if (note.kind !== 'kernel') return;
+    if (note.kind !== 'kernel' || this.#broken) return;
     this.#file.write(`${journalLine(note.atUs, note.fact)}\n`);
   }
 
   close(): Promise<void> {
+    if (this.#broken) return Promise.resolve();
     return new Promise((resolve) => this.#file.end(resolve));
   }
 }

@@ -11,6 +11,9 @@ const BOUNDS_S = [
 
 const BOUNDS_TOKENS = [0, 16, 64, 256, 1024, 4096, 16_384, 65_536];
 
+/** Some labels are a client's to choose (a tenant on loopback): what comes later is one series. */
+const SERIES_MAX = 1000;
+
 type Labels = Record<string, string>;
 
 interface Family {
@@ -137,12 +140,15 @@ export class Metrics implements Sink {
   #series(name: string, labels: Labels) {
     const family = this.#families.get(name);
     if (family === undefined) throw new Error(`the metric ${name} was not declared`);
-    const key = labelText(labels);
-    let series = family.values.get(key);
-    if (series === undefined) {
-      series = { labels, value: 0, histogram: undefined };
-      family.values.set(key, series);
-    }
+    const known = family.values.get(labelText(labels));
+    if (known !== undefined) return known;
+    const full = family.values.size >= SERIES_MAX;
+    const kept = full
+      ? Object.fromEntries(Object.keys(labels).map((name) => [name, 'other']))
+      : labels;
+    const key = labelText(kept);
+    const series = family.values.get(key) ?? { labels: kept, value: 0, histogram: undefined };
+    family.values.set(key, series);
     return series;
   }
 }

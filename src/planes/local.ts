@@ -99,7 +99,7 @@ class Child {
     this.#stopped = true;
     this.#cancelRestart();
     const child = this.#process;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
     child.stdin?.end();
     const cancel = this.#clock.after(2_000_000, () => child.kill('SIGKILL'));
@@ -112,26 +112,41 @@ class Child {
     // A restarted worker is another one: it holds nothing of what the first held.
     const id = (this.#starts === 1 ? this.name : `${this.name}.${this.#starts}`) as WorkerId;
     const { command, environment, onLine } = this.#settings;
-    const child = spawn(process.execPath, command(this.name), {
+    const child: ChildProcess = spawn(process.execPath, command(this.name), {
       stdio: ['pipe', 'pipe', 'pipe'],
       env: { ...process.env, ...environment },
     });
     this.#process = child;
-    child.stdin.on('error', () => {}); // It died before us: its exit says so.
+    const cancelStart = this.#clock.after(this.#settings.startUsMax, () => child.kill('SIGKILL'));
     const last: string[] = [];
-    createInterface({ input: child.stderr }).on('line', (line) => {
+    let ended = false;
+    const end = (reason: string) => {
+      if (ended) return;
+      ended = true;
+      cancelStart();
+      this.#exited(id, reason, last);
+    };
+    // A process that cannot be started (no descriptors, no memory) has no exit.
+    child.once('error', (error) => end(error.message));
+    child.once('exit', (code, signal) => end(signal ?? `exit code ${code}`));
+    const { stdin, stdout, stderr } = child;
+    if (!stdin || !stdout || !stderr) return; // Not even pipes could be had: the error follows.
+    stdin.on('error', () => {}); // It died before us: its exit says so.
+    createInterface({ input: stderr }).on('line', (line) => {
       last.push(line);
       if (last.length > 5) last.shift();
       onLine(this.name, line);
     });
-    const cancelStart = this.#clock.after(this.#settings.startUsMax, () => child.kill('SIGKILL'));
-    createInterface({ input: child.stdout }).once('line', (line) => {
+    createInterface({ input: stdout }).once('line', (line) => {
       cancelStart();
-      this.#announce(id, line);
-    });
-    child.once('exit', (code, signal) => {
-      cancelStart();
-      this.#exited(id, signal ?? `exit code ${code}`, last);
+      try {
+        this.#announce(id, line);
+      } catch {
+        const said = 'what it showed first is no worker card';
+        last.push(said);
+        onLine(this.name, said);
+        child.kill('SIGKILL');
+      }
     });
   }
 
@@ -151,7 +166,8 @@ class Child {
   #exited(id: WorkerId, reason: string, lastLines: readonly string[]): void {
     if (!this.#stopped) this.#watchers.tell({ kind: 'down', worker: id, reason });
     // One that never came up will not come up by itself: whoever waits for it hears why.
-    const said = lastLines[lastLines.length - 1] ?? `it ended with ${reason} and said nothing`;
+    const said =
+      lastLines.at(-1)?.replace(/^stator: /, '') ?? `it ended with ${reason} and said nothing`;
     this.#settleFirst.reject(new Error(said));
     if (this.#stopped) return;
     const { restartUsMin, restartUsMax } = this.#settings;

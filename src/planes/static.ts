@@ -1,4 +1,8 @@
-/** Workers named in the configuration: asked for their card until they answer, never started or stopped. */
+/**
+ * Workers named in the configuration: asked for their card until they answer, and then again and again,
+ * since one that was restarted holds nothing of what it held. Never started or stopped from here.
+ */
+import { parseConfig } from '../model/config.ts';
 import type { WorkerId } from '../model/ids.ts';
 import { aboutOf, WorkerCard, workerOf } from '../model/worker-card.ts';
 import type { Cancel, Clock, Directory, Engine, Sink, WorkerChange } from '../ports.ts';
@@ -8,19 +12,18 @@ export interface StaticWorkersSettings {
   workers: readonly { url: string; events: string | undefined }[];
   fetchCard: (url: string) => Promise<unknown>;
   engine: (worker: WorkerId, url: string) => Engine;
-  retryUs: number;
+  /** Between questions. */
+  askUs: number;
 }
 
 export class StaticWorkers implements Directory {
   readonly #watchers = new Watchers();
-  readonly #parts: { clock: Clock; sink: Sink; settings: StaticWorkersSettings };
-  readonly #cancels = new Set<Cancel>();
+  readonly #members: Member[];
 
   constructor(parts: { clock: Clock; sink: Sink; settings: StaticWorkersSettings }) {
-    this.#parts = parts;
-    parts.settings.workers.forEach((worker, i) => {
-      void this.#meet(`worker-${i + 1}` as WorkerId, worker, true);
-    });
+    this.#members = parts.settings.workers.map(
+      (worker, i) => new Member(`worker-${i + 1}`, worker, parts, this.#watchers),
+    );
   }
 
   watch(on: (change: WorkerChange) => void): Cancel {
@@ -28,41 +31,77 @@ export class StaticWorkers implements Directory {
   }
 
   close(): void {
-    for (const cancel of this.#cancels) cancel();
+    for (const member of this.#members) member.close();
+  }
+}
+
+class Member {
+  readonly #name: string;
+  readonly #worker: { url: string; events: string | undefined };
+  readonly #parts: { clock: Clock; sink: Sink; settings: StaticWorkersSettings };
+  readonly #watchers: Watchers;
+  /** Who it is, and since when it runs. */
+  #present: { id: WorkerId; run: string } | undefined;
+  #runs = 0;
+  #complained = false;
+  #closed = false;
+  #cancelAsk: Cancel = () => {};
+
+  constructor(
+    name: string,
+    worker: { url: string; events: string | undefined },
+    parts: { clock: Clock; sink: Sink; settings: StaticWorkersSettings },
+    watchers: Watchers,
+  ) {
+    this.#name = name;
+    this.#worker = worker;
+    this.#parts = parts;
+    this.#watchers = watchers;
+    void this.#ask();
   }
 
-  async #meet(
-    id: WorkerId,
-    worker: { url: string; events: string | undefined },
-    first: boolean,
-  ): Promise<void> {
-    const { clock, sink, settings } = this.#parts;
+  close(): void {
+    this.#closed = true;
+    this.#cancelAsk();
+  }
+
+  async #ask(): Promise<void> {
+    const { clock, settings } = this.#parts;
     try {
-      const card = WorkerCard.parse(await settings.fetchCard(worker.url));
-      const events =
-        worker.events === undefined
-          ? (card.events ?? undefined)
-          : { endpoint: worker.events, replay: undefined };
-      this.#watchers.tell({
-        kind: 'up',
-        worker: workerOf(id, card),
-        engine: settings.engine(id, worker.url),
-        events,
-        about: aboutOf(card),
-      });
+      const card = parseConfig(WorkerCard, await settings.fetchCard(this.#worker.url));
+      if (card.kind === 'wrong') throw new Error(`what it shows is none (${card.sentences[0]})`);
+      if (!this.#closed) this.#seen(card.value);
     } catch (error) {
-      const reason = (error as Error).message.split('\n')[0];
-      if (first) {
-        sink.note({
-          kind: 'warning',
-          sentence: `${worker.url} shows no worker card yet: ${reason}`,
-        });
-      }
-      const cancel = clock.after(settings.retryUs, () => {
-        this.#cancels.delete(cancel);
-        void this.#meet(id, worker, false);
-      });
-      this.#cancels.add(cancel);
+      if (this.#present === undefined) this.#complain((error as Error).message.split('\n')[0]);
     }
+    if (!this.#closed) this.#cancelAsk = clock.after(settings.askUs, () => void this.#ask());
+  }
+
+  #seen(card: WorkerCard): void {
+    const run = `${card.pid} ${card.startMs} ${card.events?.endpoint}`;
+    if (this.#present?.run === run) return;
+    if (this.#present !== undefined) {
+      const { id } = this.#present;
+      this.#watchers.tell({ kind: 'down', worker: id, reason: 'it was started anew' });
+    }
+    this.#runs++;
+    const id = (this.#runs === 1 ? this.#name : `${this.#name}.${this.#runs}`) as WorkerId;
+    this.#present = { id, run };
+    const { url, events } = this.#worker;
+    const ownEvents = card.events ?? undefined;
+    this.#watchers.tell({
+      kind: 'up',
+      worker: workerOf(id, card),
+      engine: this.#parts.settings.engine(id, url),
+      events: events === undefined ? ownEvents : { endpoint: events, replay: undefined },
+      about: aboutOf(card),
+    });
+  }
+
+  #complain(reason: string): void {
+    if (this.#complained) return;
+    this.#complained = true;
+    const sentence = `${this.#worker.url} shows no worker card yet: ${reason}`;
+    this.#parts.sink.note({ kind: 'warning', sentence });
   }
 }

@@ -1,7 +1,8 @@
 /**
  * KV events in, from any engine that publishes like vLLM. Batches are numbered: what arrives twice is
  * dropped, and what is missing is asked for again at the replay socket. Only what cannot be had there
- * either is reported as lost.
+ * either is reported as lost. Live numbers only rise: where one does not, the engine was started anew
+ * at the same address and holds nothing of what it held.
  */
 import { Dealer, Subscriber } from 'zeromq';
 import type { WorkerId } from '../model/ids.ts';
@@ -14,6 +15,9 @@ export interface ZeromqSettings {
   /** A replay takes at most this. */
   replayUs: number;
 }
+
+/** So long at a stretch, at most, the event loop reads events. */
+const WORK_US_MAX = 2_000;
 
 export class ZeromqFeed implements KvFeed {
   readonly #parts: { clock: Clock; sink: Sink; settings: ZeromqSettings };
@@ -37,6 +41,9 @@ class Subscription {
   readonly #parts: { clock: Clock; sink: Sink; settings: ZeromqSettings };
   readonly #live = new Subscriber({ receiveHighWaterMark: 100_000, linger: 0 });
   #next = 0n;
+  #lastLive: bigint | undefined;
+  /** When the event loop last turned for us. */
+  #turnUs = 0;
   #closed = false;
   #cancelQuiet: Cancel = () => {};
   /** Batches are taken one after the other, replays in between. */
@@ -50,7 +57,16 @@ class Subscription {
     this.#worker = worker;
     this.#on = on;
     this.#parts = parts;
-    this.#live.connect(worker.endpoint);
+    try {
+      this.#live.connect(worker.endpoint);
+    } catch (error) {
+      const sentence = `KV events of ${worker.id} cannot be had at ${worker.endpoint}: ${(error as Error).message}`;
+      parts.sink.note({ kind: 'warning', sentence });
+      this.close();
+      // Later: whoever subscribes has not told of the worker yet.
+      queueMicrotask(() => on.lost(0));
+      return;
+    }
     this.#live.subscribe();
     this.#queue(() => this.#replay());
     void this.#listen();
@@ -67,6 +83,8 @@ class Subscription {
       if (sequence?.length !== 8 || payload === undefined) continue;
       const number = sequence.readBigUInt64BE();
       this.#queue(async () => {
+        if (this.#lastLive !== undefined && number <= this.#lastLive) this.#restarted();
+        this.#lastLive = number;
         if (number > this.#next) await this.#replay();
         if (number > this.#next) this.#lose(number);
         this.#take(number, payload);
@@ -76,14 +94,23 @@ class Subscription {
 
   #queue(job: () => Promise<void>): void {
     this.#work = this.#work.then(async () => {
+      await this.#pause();
       if (this.#closed) return;
-      await job();
+      await job().catch((error: unknown) => this.#fail(error));
       this.#cancelQuiet();
       if (this.#closed || this.#worker.replay === undefined) return;
       this.#cancelQuiet = this.#parts.clock.after(this.#parts.settings.quietUs, () =>
         this.#queue(() => this.#replay()),
       );
     });
+  }
+
+  /** Batches that are all there already would keep everybody else waiting: the loop turns in between. */
+  async #pause(): Promise<void> {
+    const { clock } = this.#parts;
+    if (clock.nowUs() - this.#turnUs < WORK_US_MAX) return;
+    await new Promise((resolve) => setImmediate(resolve));
+    this.#turnUs = clock.nowUs();
   }
 
   /** Takes a batch if it is the next one; others are old, or come too early to be of use. */
@@ -103,6 +130,16 @@ class Subscription {
     }
   }
 
+  #fail(error: unknown): void {
+    const sentence = `events of ${this.#worker.id} met an error of ours: ${(error as Error).message}`;
+    this.#parts.sink.note({ kind: 'warning', sentence });
+  }
+
+  #restarted(): void {
+    this.#next = 0n;
+    this.#on.events([{ kind: 'cleared' }]);
+  }
+
   #lose(number: bigint): void {
     const missing = Number(number - this.#next);
     this.#next = number;
@@ -114,7 +151,8 @@ class Subscription {
     const { replay } = this.#worker;
     if (replay === undefined) return;
     const { settings } = this.#parts;
-    const dealer = new Dealer({ linger: 0, receiveTimeout: settings.replayUs / 1000 });
+    const receiveTimeout = settings.replayUs / 1000;
+    const dealer = new Dealer({ receiveHighWaterMark: 0, linger: 0, receiveTimeout });
     try {
       dealer.connect(replay);
       const from = Buffer.alloc(8);
@@ -126,6 +164,7 @@ class Subscription {
         if (number < 0n || this.#closed) return;
         if (number > this.#next) this.#lose(number);
         this.#take(number, payload);
+        await this.#pause();
       }
     } catch {
       // No answer: the gap, if there is one, shows with the next live batch.

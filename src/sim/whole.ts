@@ -40,8 +40,8 @@ class WholeWorld {
     const sink = { note: (note: Note) => this.#note(note) };
     this.#host = new Host({ kernel, clock, sink });
     const host = this.#host;
-    const tokens = new Map([[SIM_MODEL, options.tokens]]);
-    const models = new Models({ tokens, aliases: new Map() });
+    const known = new Map([[SIM_MODEL, { tokens: options.tokens, fingerprint: '' }]]);
+    const models = new Models({ known, aliases: new Map() });
     const feed = new Feed({ host, feed: plane, sink });
     const checks = { checkUs: 1_000_000_000_000, recheckUs: 1_000_000_000_000 };
     this.#roster = new Roster({ directory: plane, host, models, feed, clock, sink, ...checks });

@@ -38,12 +38,14 @@ const OVERHEAD_BYTES = 160 * 1024 * 1024;
 /** Slots get at most this share of what weights leave; the rest keeps idle sessions. */
 const SLOTS_SHARE = 0.6;
 const CONTEXT_MIN = 1024;
+/** Blocks are cut out of a copy of a whole slot, and put together in one. */
+const SCRATCH_SLOTS = 1;
 
 /** Throws one sentence where not even one small slot fits. */
 export function divide(input: BudgetInput): Budget {
   const { memoryBytes, weightsBytes, kvBytesPerToken, blockTokens, contextUnit } = input;
   const left = memoryBytes - weightsBytes - OVERHEAD_BYTES;
-  const least = CONTEXT_MIN * kvBytesPerToken;
+  const least = (1 + SCRATCH_SLOTS) * CONTEXT_MIN * kvBytesPerToken;
   if (left * SLOTS_SHARE < least) {
     const needed = weightsBytes + OVERHEAD_BYTES + least / SLOTS_SHARE;
     throw new Error(
@@ -56,10 +58,11 @@ export function divide(input: BudgetInput): Budget {
     contextUnit,
   );
   const room = left * SLOTS_SHARE;
+  const tokensHeld = room / kvBytesPerToken;
   let slots = input.slots;
-  while (slots > 1 && slots * Math.min(wanted, CONTEXT_MIN) * kvBytesPerToken > room) slots--;
+  while (slots > 1 && (slots + SCRATCH_SLOTS) * Math.min(wanted, CONTEXT_MIN) > tokensHeld) slots--;
   if (slots < input.slots) notes.push(`slots lowered from ${input.slots} to ${slots}`);
-  const fitting = wholeUnits(room / (slots * kvBytesPerToken), contextUnit);
+  const fitting = wholeUnits(tokensHeld / (slots + SCRATCH_SLOTS), contextUnit);
   const contextTokens = Math.min(wanted, fitting);
   if (contextTokens < wanted) {
     notes.push(
@@ -68,7 +71,8 @@ export function divide(input: BudgetInput): Budget {
   }
   const slotsBytes = slots * contextTokens * kvBytesPerToken;
   const blockBytes = blockTokens * kvBytesPerToken;
-  const hostBlocksMax = Math.floor((left - slotsBytes) / blockBytes);
+  const scratchBytes = SCRATCH_SLOTS * contextTokens * kvBytesPerToken;
+  const hostBlocksMax = Math.floor((left - slotsBytes - scratchBytes) / blockBytes);
   const blocksHeld = hostBlocksMax + Math.floor((slots * contextTokens) / blockTokens);
   const bound = input.kvTokens === undefined ? blocksHeld : Math.ceil(input.kvTokens / blockTokens);
   const blocksMax = Math.min(bound, blocksHeld);

@@ -26,7 +26,8 @@ export class EventPublisher implements KvEvents {
   static async start(batchesKept: number): Promise<EventPublisher> {
     // A subscriber that is slow must not make us forget: it asks for a replay instead.
     const publisher = new Publisher({ sendHighWaterMark: 100_000, linger: 0 });
-    const router = new Router({ linger: 0 });
+    // Without a bound, since a replay that is cut is none; what is kept is bounded already.
+    const router = new Router({ sendHighWaterMark: 0, linger: 0 });
     await publisher.bind('tcp://127.0.0.1:*');
     await router.bind('tcp://127.0.0.1:*');
     return new EventPublisher(publisher, router, batchesKept);

@@ -13,6 +13,7 @@ import type { Chat } from '../model/request.ts';
 import type { WorkerCard } from '../model/worker-card.ts';
 import type { Engine, Job, PartParser, Tokens } from '../ports.ts';
 import { AnswerFold } from '../wire/answer.ts';
+import { object } from '../wire/fields.ts';
 import { openaiChat } from '../wire/openai-chat.ts';
 import { openaiCompletions } from '../wire/openai-completions.ts';
 import { parsed } from '../wire/parsed.ts';
@@ -160,7 +161,7 @@ async function reset(call: Call, { engine, kvSecret }: WorkerParts): Promise<voi
 }
 
 async function tokenize(call: Call, tokens: Tokens): Promise<void> {
-  const body = (await jsonBody(call)) as { prompt?: unknown };
+  const body = object(await jsonBody(call), 'body');
   let ids: Uint32Array;
   if (typeof body.prompt === 'string') {
     ids = tokens.encode(body.prompt);
@@ -174,7 +175,7 @@ async function tokenize(call: Call, tokens: Tokens): Promise<void> {
 }
 
 async function detokenize(call: Call, tokens: Tokens): Promise<void> {
-  const { tokens: ids } = (await jsonBody(call)) as { tokens?: unknown };
+  const { tokens: ids } = object(await jsonBody(call), 'body');
   if (!Array.isArray(ids) || !ids.every((id) => Number.isInteger(id) && id >= 0)) {
     throw new GatewayError('invalid_request', 'tokens must be a list of token ids.', {
       param: 'tokens',

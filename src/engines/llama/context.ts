@@ -241,7 +241,9 @@ export class LlamaContext {
   }
 
   #room(bytes: number): Uint8Array {
-    if (this.#scratch.length < bytes) this.#scratch = new Uint8Array(Math.ceil(bytes * 1.25));
+    // What was there goes first: two of them would be more than the budget has.
+    if (this.#scratch.length < bytes) this.#scratch = new Uint8Array(0);
+    if (this.#scratch.length === 0) this.#scratch = new Uint8Array(bytes);
     return this.#scratch;
   }
 

@@ -1,0 +1,110 @@
+/** Over real sockets on loopback: whatever an engine does wrong is one of our own errors. */
+import assert from 'node:assert/strict';
+import { createServer, type RequestListener } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { type TestContext, test } from 'node:test';
+import { GatewayError } from '../model/error.ts';
+import { EngineHttp } from './http.ts';
+
+test('an engine’s refusal is the client’s to know, its failure is not', async (t) => {
+  const answers: [number, string, string, RegExp][] = [
+    [
+      400,
+      '{"error":{"message":"max_tokens is wrong"}}',
+      'invalid_request',
+      /^max_tokens is wrong$/,
+    ],
+    [
+      400,
+      '{"error":{"message":"too long","code":"context_length_exceeded"}}',
+      'context_length_exceeded',
+      /too long/,
+    ],
+    [403, '{"error":{"message":"no"}}', 'forbidden', /no/],
+    [404, '<html>not here</html>', 'engine_failed', /gave no reason/],
+    [429, '{"error":null}', 'queue_full', /busy/],
+    [503, 'null', 'queue_full', /busy/],
+    [500, '"a string"', 'engine_failed', /failed/],
+  ];
+  for (const [status, body, code, sentence] of answers) {
+    const { http } = await serve(t, (_request, response) => response.writeHead(status).end(body));
+    await assert.rejects(http.json('GET', '/x'), is(code, sentence));
+    await assert.rejects(take(http, new AbortController().signal).done, is(code, sentence));
+  }
+});
+
+test('what came before a connection broke off is handed on, then the engine counts as lost', async (t) => {
+  const { http } = await serve(t, (_request, response) => {
+    response
+      .writeHead(200)
+      .write('data: 1\n\ndata: 2\n\ndata: unfinished', () =>
+        setImmediate(() => response.destroy()),
+      );
+  });
+  const { taken, done } = take(http, new AbortController().signal);
+  await assert.rejects(done, is('engine_lost'));
+  assert.deepEqual(taken, ['1', '2']);
+});
+
+test('nobody there, an answer that is no JSON, and silence: all lost', async (t) => {
+  const nobody = await serve(t, () => {});
+  await nobody.close();
+  await assert.rejects(nobody.http.json('GET', '/x'), is('engine_lost'));
+  const { http } = await serve(t, (_request, response) => response.end('{"half": '));
+  await assert.rejects(http.json('GET', '/x'), is('engine_lost'));
+  const silent = await serve(t, (_request, response) =>
+    response.writeHead(200).write('data: 1\n\n'),
+  );
+  const { taken, done } = take(silent.http, new AbortController().signal);
+  await assert.rejects(done, is('engine_lost'));
+  assert.deepEqual(taken, ['1']);
+});
+
+test('who leaves closes the engine’s connection, so that it can stop', async (t) => {
+  let gone = () => {};
+  const closed = new Promise<void>((resolve) => {
+    gone = resolve;
+  });
+  const { http } = await serve(t, (_request, response) => {
+    response.writeHead(200).write('data: 1\n\n');
+    response.on('close', gone);
+  });
+  const leaving = new AbortController();
+  const { done } = take(http, leaving.signal, () => leaving.abort());
+  await assert.rejects(done, is('engine_lost'));
+  await closed;
+});
+
+async function serve(t: TestContext, on: RequestListener) {
+  const server = createServer(on);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  const url = `http://127.0.0.1:${port}`;
+  const http = new EngineHttp({ url, silenceUsMax: 300_000, headers: {} });
+  const close = () =>
+    new Promise<void>((resolve) => {
+      server.close(() => resolve());
+      server.closeAllConnections();
+    });
+  t.after(async () => {
+    http.close();
+    await close();
+  });
+  return { http, close };
+}
+
+function take(http: EngineHttp, signal: AbortSignal, on: () => void = () => {}) {
+  const taken: string[] = [];
+  const done = (async () => {
+    for await (const { data } of http.stream('/x', {}, signal)) {
+      taken.push(data);
+      on();
+    }
+  })();
+  return { taken, done };
+}
+
+function is(code: string, sentence = /./): (error: Error) => boolean {
+  return (error) =>
+    error instanceof GatewayError && error.code === code && sentence.test(error.message);
+}

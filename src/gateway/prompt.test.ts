@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import type { KvEvent } from '../model/block.ts';
+import type { RequestId, TenantId, WorkerId } from '../model/ids.ts';
+import type { Fact } from '../model/kernel-io.ts';
+import type { FeedListener } from '../ports.ts';
+import { ModelTokens } from '../tokens/model-tokens.ts';
+import { toyVocabulary } from '../tokens/toy-vocabulary.test.ts';
+import { openaiChat } from '../wire/openai-chat.ts';
+import { openaiCompletions } from '../wire/openai-completions.ts';
+import { DEFAULT_TENANT } from './access.ts';
+import { Feed } from './feed.ts';
+import { identify } from './identify.ts';
+import type { ServedModel } from './models.ts';
+import { arrivalOf, jobOf, promptOf } from './prompt.ts';
+
+const BLOCK = 16;
+
+const built = ModelTokens.build({
+  vocabulary: toyVocabulary(),
+  model: 'm',
+  fingerprint: 'f',
+  blockTokens: BLOCK,
+  now: () => new Date(0),
+});
+assert.ok(built.kind === 'exact');
+const { tokens } = built;
+const model: ServedModel = { name: 'm', tokens, demo: false, contextTokens: 4096 };
+
+const TEXT = 'the other king of the rings and the mother of the other thing '.repeat(3);
+
+function understood(tenant: string, salt: string | undefined, served = model) {
+  const nvext = salt === undefined ? {} : { cache_salt: salt };
+  const ask = openaiCompletions.parse({ model: 'm', prompt: TEXT, nvext });
+  const who = identify(tenant as TenantId, {}, []);
+  const prompt = promptOf(ask, served, who);
+  const given = { ask, model: served, who, prompt };
+  const id = 'r' as RequestId;
+  return { prompt, job: jobOf(id, given), arrival: arrivalOf(id, given) };
+}
+
+const name = fc.oneof(
+  fc.constantFrom('a', 'a/b', 'b/c', 'c', '/', '["a"]', '"', ',', DEFAULT_TENANT),
+  fc.string(),
+);
+
+test('no two tenants share a block, whatever salts they choose, and no two salts of one', () => {
+  const side = fc.tuple(name, fc.option(name, { nil: undefined }));
+  fc.assert(
+    fc.property(side, side, ([tenant, salt], [other, otherSalt]) => {
+      const [one, two] = [understood(tenant, salt), understood(other, otherSalt)];
+      const same = tenant === other && (salt || undefined) === (otherSalt || undefined);
+      assert.equal(one.job.cacheSalt === two.job.cacheSalt, same);
+      assert.equal(one.arrival.hashes[0] === two.arrival.hashes[0], same);
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test('what an engine tells of a prompt it was given is what the next such prompt is looked up by', () => {
+  fc.assert(
+    fc.property(name, fc.option(name, { nil: undefined }), (tenant, salt) => {
+      const { job, arrival } = understood(tenant, salt);
+      assert.ok(job.prompt.kind === 'tokens');
+      const count = arrival.hashes.length;
+      assert.ok(count >= 2);
+      const rig = new FeedRig();
+      // The engine's own names are nothing to us; its blocks come in two events.
+      const event = (first: number, last: number): KvEvent => ({
+        kind: 'stored',
+        hashes: Array.from({ length: last - first }, (_, i) => BigInt(900 + first + i)),
+        parent: first === 0 ? undefined : BigInt(900 + first - 1),
+        tokens: (job.prompt as { ids: Uint32Array }).ids.slice(first * BLOCK, last * BLOCK),
+        blockTokens: BLOCK,
+        tier: 'device',
+        extraKeys: job.cacheSalt === '' ? [] : [job.cacheSalt],
+      });
+      rig.on.events([event(0, 1), event(1, count)]);
+      assert.deepEqual(rig.stored(), [...arrival.hashes]);
+    }),
+    { numRuns: 100 },
+  );
+});
+
+test('a block leaves by the engine’s name for it, and a tier at a time', () => {
+  const rig = new FeedRig();
+  const ids = Uint32Array.from({ length: BLOCK }, (_, i) => i);
+  const stored = { kind: 'stored', hashes: [7n], parent: undefined, tokens: ids } as const;
+  for (const tier of ['device', 'host'] as const) {
+    rig.on.events([{ ...stored, blockTokens: BLOCK, tier, extraKeys: [] }]);
+  }
+  const [hash] = rig.stored();
+  rig.facts.length = 0;
+  for (const tier of ['device', 'host', 'host'] as const) {
+    rig.on.events([{ kind: 'removed', hashes: [7n, 8n], tier }]);
+  }
+  assert.deepEqual(
+    rig.facts.map((fact) => fact.kind === 'blocksRemoved' && [fact.tier, ...fact.hashes]),
+    [
+      ['device', hash],
+      ['host', hash],
+    ],
+  );
+});
+
+test('blocks whose parents are unknown, or of another size, are not believed', () => {
+  const rig = new FeedRig();
+  const tokens = new Uint32Array(2 * BLOCK);
+  const stored = {
+    kind: 'stored',
+    hashes: [1n, 2n],
+    tokens,
+    tier: 'device',
+    extraKeys: [],
+  } as const;
+  rig.on.events([{ ...stored, parent: 99n, blockTokens: BLOCK }]);
+  assert.deepEqual(rig.facts, []);
+  rig.on.events([{ ...stored, tokens: new Uint32Array(8), parent: undefined, blockTokens: 4 }]);
+  assert.deepEqual(
+    rig.facts.map(({ kind }) => kind),
+    ['feedLost'],
+  );
+  // After a loss, what was named before stands for nothing.
+  rig.on.events([{ ...stored, parent: undefined, blockTokens: BLOCK }]);
+  rig.on.lost(3);
+  rig.facts.length = 0;
+  rig.on.events([{ ...stored, parent: 2n, blockTokens: BLOCK }]);
+  assert.deepEqual(rig.facts, []);
+});
+
+test('a chat becomes the tokens of its model’s template; without a tokenizer it passes as it is', () => {
+  const messages = [{ role: 'user', content: 'the king' }];
+  const ask = openaiChat.parse({ model: 'm', messages });
+  const who = identify(DEFAULT_TENANT, {}, []);
+  const exact = promptOf(ask, model, who);
+  assert.ok(ask.prompt.kind === 'chat' && exact.job.kind === 'tokens');
+  assert.deepEqual([...exact.job.ids], [...tokens.encode(tokens.render(ask.prompt.chat))]);
+  assert.equal(exact.promptTokens, exact.job.ids.length);
+  const passed = promptOf(ask, { ...model, tokens: undefined }, who);
+  assert.deepEqual([passed.job, passed.hashes.length], [ask.prompt, 0]);
+  assert.ok(passed.promptTokens > 0);
+});
+
+class FeedRig {
+  readonly facts: Fact[] = [];
+  on!: FeedListener;
+
+  constructor() {
+    const feed = new Feed({
+      host: { tell: (fact) => this.facts.push(fact) },
+      feed: {
+        subscribe: (_worker, on) => {
+          this.on = on;
+          return () => {};
+        },
+      },
+      sink: { note: () => {} },
+    });
+    feed.start('w' as WorkerId, { endpoint: '', replay: undefined }, tokens.hasher);
+  }
+
+  stored(): bigint[] {
+    return this.facts.flatMap((fact) => (fact.kind === 'blocksStored' ? [...fact.hashes] : []));
+  }
+}

@@ -1,0 +1,237 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { WorkerId } from '../model/ids.ts';
+import type { Fact } from '../model/kernel-io.ts';
+import type { WorkerAbout } from '../model/worker.ts';
+import type { Engine, Note, WorkerChange } from '../ports.ts';
+import { SimClock } from '../sim/clock.ts';
+import { ModelTokens } from '../tokens/model-tokens.ts';
+import { toyVocabulary } from '../tokens/toy-vocabulary.test.ts';
+import { Feed } from './feed.ts';
+import type { Host } from './host.ts';
+import { Models } from './models.ts';
+import { Roster } from './roster.ts';
+
+const CHECK_US = 5000;
+const RECHECK_US = 500;
+const A = 'a' as WorkerId;
+
+test('a worker that cannot be reached gets nothing until it is well again, and is soon asked', async () => {
+  const rig = new Rig();
+  rig.up('a');
+  rig.facts.length = 0;
+  rig.roster.suspect(A);
+  rig.roster.suspect(A);
+  rig.roster.suspect('stranger' as WorkerId);
+  assert.deepEqual(rig.health(), [false]);
+  rig.well = false;
+  await rig.pass(RECHECK_US);
+  assert.deepEqual(rig.health(), [false]);
+  rig.well = true;
+  await rig.pass(RECHECK_US);
+  assert.deepEqual(rig.health(), [false, true]);
+  assert.equal(rig.checks, 2);
+  await rig.pass(CHECK_US - 1);
+  assert.equal(rig.checks, 2);
+  await rig.pass(1);
+  assert.equal(rig.checks, 3);
+});
+
+test('a check that throws, as one that says no, is told once', async () => {
+  const rig = new Rig();
+  rig.up('a');
+  rig.well = 'throws';
+  await rig.pass(CHECK_US);
+  rig.well = false;
+  await rig.pass(RECHECK_US);
+  assert.deepEqual(rig.health(), [false]);
+  assert.deepEqual(
+    rig.roster.about().map(({ worker, healthy }) => [worker, healthy]),
+    [[A, false]],
+  );
+});
+
+test('who left is closed, unheard and unasked, also where its last check was under way', async () => {
+  const rig = new Rig();
+  rig.up('a');
+  assert.equal(rig.listeners, 1);
+  let answer = (_well: boolean) => {};
+  rig.well = new Promise((resolve) => {
+    answer = resolve;
+  });
+  await rig.pass(CHECK_US);
+  rig.change({ kind: 'down', worker: A, reason: 'gone' });
+  answer(false);
+  await rig.pass(10 * CHECK_US);
+  assert.deepEqual([rig.closed, rig.listeners, rig.checks, rig.health().length], [1, 0, 1, 0]);
+  assert.equal(rig.roster.engine(A), undefined);
+  assert.equal(rig.facts.at(-1)?.kind, 'workerLeft');
+  assert.deepEqual(
+    rig.notes.map(({ kind }) => kind),
+    ['workerUp', 'workerDown'],
+  );
+});
+
+test('events are listened to before the kernel hears of the worker, and only where ids are known', () => {
+  const rig = new Rig();
+  rig.up('a');
+  rig.up('b', { tokensMode: 'passThrough' });
+  const joined = rig.facts.flatMap((fact) => (fact.kind === 'workerJoined' ? [fact.worker] : []));
+  assert.deepEqual(
+    joined.map(({ hasEvents }) => hasEvents),
+    [true, false],
+  );
+  assert.deepEqual(rig.order.slice(0, 2), ['listen', 'workerJoined']);
+  assert.equal(rig.listeners, 1);
+});
+
+test('at its end it closes every engine and leaves no check behind', async () => {
+  const rig = new Rig();
+  rig.up('a');
+  rig.up('b');
+  await rig.roster.resetCaches();
+  assert.equal(rig.resets, 2);
+  rig.roster.close();
+  assert.deepEqual([rig.closed, rig.listeners, rig.roster.size], [2, 0, 0]);
+  await rig.pass(10 * CHECK_US);
+  assert.equal(rig.checks, 0);
+});
+
+test('a model is found by its name and its aliases, and still known while its worker restarts', () => {
+  const rig = new Rig();
+  assert.throws(() => rig.models.find('m'), /no engine is up/);
+  rig.up('a');
+  assert.equal(rig.models.find('gpt-x').name, 'm');
+  rig.change({ kind: 'down', worker: A, reason: 'gone' });
+  assert.equal(rig.models.find('m').name, 'm');
+  assert.deepEqual(rig.models.up(), []);
+  assert.throws(() => rig.models.find('n"\n'), /There is no model "n\\"\\n" here; served: "m"\./);
+});
+
+test('prompts become ids only while every worker of the name takes ours', () => {
+  const rig = new Rig();
+  const rendered = () => rig.models.find('m').tokens !== undefined;
+  rig.up('a');
+  assert.ok(rendered());
+  for (const other of [{ fingerprint: 'g' }, { tokensMode: 'passThrough' }] as const) {
+    rig.up('b', other);
+    assert.ok(!rendered(), JSON.stringify(other));
+    rig.change({ kind: 'down', worker: 'b' as WorkerId, reason: 'gone' });
+    assert.ok(rendered());
+  }
+});
+
+const built = ModelTokens.build({
+  vocabulary: toyVocabulary(),
+  model: 'm',
+  fingerprint: 'f',
+  blockTokens: 16,
+  now: () => new Date(0),
+});
+assert.ok(built.kind === 'exact');
+const { tokens } = built;
+
+class Rig {
+  readonly clock = new SimClock();
+  readonly facts: Fact[] = [];
+  readonly notes: Note[] = [];
+  readonly order: string[] = [];
+  readonly models = new Models({
+    known: new Map([['m', { tokens, fingerprint: 'f' }]]),
+    aliases: new Map([['gpt-x', 'm']]),
+  });
+  readonly roster: Roster;
+  well: boolean | 'throws' | Promise<boolean> = true;
+  checks = 0;
+  closed = 0;
+  resets = 0;
+  listeners = 0;
+  change!: (change: WorkerChange) => void;
+
+  constructor() {
+    const { clock, models } = this;
+    const sink = { note: (note: Note) => this.notes.push(note) };
+    const host = {
+      tell: (fact: Fact) => {
+        this.facts.push(fact);
+        this.order.push(fact.kind);
+      },
+    } as Host;
+    const subscribe = () => {
+      this.listeners++;
+      this.order.push('listen');
+      return () => this.listeners--;
+    };
+    const directory = {
+      watch: (on: (change: WorkerChange) => void) => {
+        this.change = on;
+        return () => {};
+      },
+    };
+    const feed = new Feed({ host, feed: { subscribe }, sink });
+    const times = { checkUs: CHECK_US, recheckUs: RECHECK_US };
+    this.roster = new Roster({ directory, host, models, feed, clock, sink, ...times });
+  }
+
+  up(name: string, changes: Partial<WorkerAbout> = {}): void {
+    const about: WorkerAbout = {
+      engine: 'sim',
+      url: '',
+      model: 'm',
+      fingerprint: 'f',
+      demo: false,
+      tokensMode: 'exact',
+      card: undefined,
+      ...changes,
+    };
+    const worker = {
+      id: name as WorkerId,
+      models: ['m'],
+      blockTokens: 16,
+      contextTokens: 1000,
+      slots: 2,
+      requestsMax: 8,
+      cacheTokens: 1000,
+      hasEvents: true,
+      prefill: { perTokenUs: 1, perTokenContextUs: 0 },
+      decode: { stepUs: 1, perSequenceUs: 1 },
+    };
+    const events = { endpoint: 'tcp://x', replay: undefined };
+    this.change({ kind: 'up', worker, engine: this.#engine(worker.id), events, about });
+  }
+
+  health(): boolean[] {
+    return this.facts.flatMap((fact) => (fact.kind === 'healthChanged' ? [fact.healthy] : []));
+  }
+
+  /** Lets virtual time pass, and promises settle. */
+  async pass(us: number): Promise<void> {
+    let due = false;
+    this.clock.after(us, () => {
+      due = true;
+    });
+    while (!due) {
+      assert.ok(this.clock.step());
+      for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  #engine(worker: WorkerId): Engine {
+    return {
+      worker,
+      generate: () => assert.fail('nothing is asked'),
+      resetCache: async () => {
+        this.resets++;
+      },
+      healthy: async () => {
+        this.checks++;
+        if (this.well === 'throws') throw new Error('unreachable');
+        return this.well;
+      },
+      report: async () => undefined,
+      close: () => {
+        this.closed++;
+      },
+    };
+  }
+}

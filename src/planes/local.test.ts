@@ -1,0 +1,101 @@
+/** Children are one line of script each: they show a card, or fail in their own way. */
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import type { Engine, WorkerChange } from '../ports.ts';
+import { LocalWorkers } from './local.ts';
+import { WallClock } from './wall-clock.ts';
+
+const CARD = {
+  stator: '0',
+  name: 'a',
+  pid: 1,
+  engine: 'sim',
+  url: 'http://127.0.0.1:1',
+  events: null,
+  model: {
+    name: 'm',
+    fingerprint: 'f',
+    architecture: 'a',
+    parameters: 1,
+    contextTokens: 4096,
+    demo: true,
+  },
+  tokens: { mode: 'exact', reason: '', slicesChecked: 1, slicesDiffering: 0 },
+  cache: {
+    blockTokens: 16,
+    slots: 2,
+    kvTokens: 8192,
+    hostBlocks: 0,
+    blockBytes: 1,
+    selfTest: 'notNeeded',
+  },
+  pace: { perTokenUs: 1, perTokenContextUs: 0, stepUs: 1, perSequenceUs: 1 },
+  memory: { budgetBytes: 1, weightsBytes: 1, slotsBytes: 1, storeBytes: 0 },
+  requestsMax: 8,
+  startMs: 1,
+};
+
+const SHOWS_CARD = `console.log(${JSON.stringify(JSON.stringify(CARD))})`;
+const LIVES = "process.stdin.resume().on('end', () => process.exit(0))";
+
+test('a worker that dies is replaced by another of a new name, and goes when we close', async (t) => {
+  const { workers, seen } = supervise(t, `${SHOWS_CARD}; ${LIVES}`);
+  await workers.set(2);
+  assert.deepEqual(seen.toSorted(), ['up worker-1', 'up worker-2']);
+  const pid = workers.pids().get('worker-1');
+  assert.ok(pid !== undefined);
+  process.kill(pid, 'SIGKILL');
+  await until(() => seen.length === 4);
+  assert.deepEqual(seen.slice(2), ['down worker-1', 'up worker-1.2']);
+  await workers.set(1);
+  const left = [...workers.pids().values()];
+  assert.equal(left.length, 1);
+  await workers.close();
+  assert.throws(() => process.kill(left[0], 0), /ESRCH/);
+});
+
+test('one that cannot start says why, and the start fails with that sentence', async (t) => {
+  const { workers } = supervise(t, "console.error('The model is broken.'); process.exit(1)");
+  await assert.rejects(workers.set(1), /^Error: The model is broken\.$/);
+});
+
+test('what is printed instead of a card fails that start, and nothing else', async (t) => {
+  for (const line of ['no card at all', '{"stator": 1}', 'null']) {
+    const { workers, seen } = supervise(t, `console.log(${JSON.stringify(line)}); ${LIVES}`);
+    await assert.rejects(workers.set(1), /card/);
+    assert.deepEqual(seen, []);
+    await workers.close();
+  }
+});
+
+function supervise(t: TestContext, script: string) {
+  const workers = new LocalWorkers({
+    clock: new WallClock(),
+    settings: {
+      command: () => ['-e', script],
+      environment: {},
+      engine: (worker) => ({ worker }) as Engine,
+      restartUsMin: 1000,
+      restartUsMax: 1_000_000,
+      startUsMax: 30_000_000,
+      onLine: () => {},
+    },
+  });
+  t.after(() => workers.close());
+  const seen: string[] = [];
+  workers.watch((change: WorkerChange) => {
+    const up = change.kind === 'up';
+    // One that never was up is nobody's loss.
+    if (up || seen.includes(`up ${change.worker}`)) {
+      seen.push(`${change.kind} ${up ? change.worker.id : change.worker}`);
+    }
+  });
+  return { workers, seen };
+}
+
+async function until(done: () => boolean): Promise<void> {
+  for (let i = 0; !done(); i++) {
+    assert.ok(i < 1000, 'it happens at last');
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}

@@ -1,0 +1,80 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { type BudgetInput, divide } from './budget.ts';
+
+const MIB = 1024 * 1024;
+
+const input: fc.Arbitrary<BudgetInput> = fc.record({
+  memoryBytes: fc.integer({ min: 100 * MIB, max: 64 * 1024 * MIB }),
+  weightsBytes: fc.integer({ min: MIB, max: 32 * 1024 * MIB }),
+  kvBytesPerToken: fc.integer({ min: 64, max: 512 * 1024 }),
+  slots: fc.integer({ min: 1, max: 64 }),
+  modelContextTokens: fc.constantFrom(512, 2048, 32_768, 131_072),
+  contextTokens: fc.option(fc.integer({ min: 1, max: 200_000 }), { nil: undefined }),
+  blockTokens: fc.constantFrom(16, 64),
+  kvTokens: fc.option(fc.integer({ min: 0, max: 10_000_000 }), { nil: undefined }),
+  contextUnit: fc.constant(256),
+});
+
+test('what is promised fits in memory, and what was lowered is said', () => {
+  fc.assert(
+    fc.property(input, (given) => {
+      const budget = dividedOr(given);
+      if (budget === undefined) return;
+      const { slots, contextTokens, blocksMax, hostBlocks, notes } = budget;
+      const used = budget.weightsBytes + budget.slotsBytes + budget.storeBytes;
+      assert.ok(used <= given.memoryBytes, `${used} of ${given.memoryBytes}`);
+      assert.equal(budget.slotsBytes, slots * contextTokens * given.kvBytesPerToken);
+      assert.equal(budget.storeBytes, hostBlocks * given.blockTokens * given.kvBytesPerToken);
+      assert.ok(slots >= 1 && slots <= given.slots);
+      assert.ok(contextTokens >= 256 && contextTokens % 256 === 0);
+      assert.ok(contextTokens <= given.modelContextTokens);
+      assert.ok(hostBlocks >= 0 && hostBlocks <= blocksMax);
+      if (given.kvTokens !== undefined) {
+        assert.ok(blocksMax <= Math.ceil(given.kvTokens / given.blockTokens));
+      }
+      const said = notes.join(' ');
+      assert.equal(said.includes('slots lowered'), slots < given.slots);
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+test('more memory never gives less of anything', () => {
+  fc.assert(
+    fc.property(input, fc.integer({ min: 0, max: 4096 * MIB }), (given, moreBytes) => {
+      const before = dividedOr(given);
+      const after = dividedOr({ ...given, memoryBytes: given.memoryBytes + moreBytes });
+      if (before === undefined) return;
+      assert.ok(after !== undefined && after.slots >= before.slots);
+      if (after.slots === before.slots) assert.ok(after.contextTokens >= before.contextTokens);
+    }),
+    { numRuns: 1000 },
+  );
+});
+
+test('where nothing fits, one sentence says how much would', () => {
+  const given = {
+    memoryBytes: 500 * MIB,
+    weightsBytes: 900 * MIB,
+    kvBytesPerToken: 100_000,
+    slots: 2,
+    modelContextTokens: 4096,
+    contextTokens: undefined,
+    blockTokens: 16,
+    kvTokens: undefined,
+    contextUnit: 256,
+  };
+  assert.throws(() => divide(given), /needs at least 1\.\d GiB .* leaves 500 MiB; raise --memory/);
+});
+
+/** Undefined where it says that nothing fits. */
+function dividedOr(given: BudgetInput) {
+  try {
+    return divide(given);
+  } catch (error) {
+    assert.match((error as Error).message, /^This model needs at least .*\.$/);
+    return undefined;
+  }
+}
