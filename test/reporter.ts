@@ -7,8 +7,7 @@ export default async function* reporter(events: AsyncIterable<TestEvent>): Async
     if (event.type === 'test:fail') {
       totals.failed++;
       const { name, file, details } = event.data;
-      const cause = details.error.cause ?? details.error;
-      const text = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
+      const text = reasonOf(details.error.cause ?? details.error);
       yield `✗ ${name}${file === undefined ? '' : ` (${file})`}\n${text.replace(/^/gm, '    ')}\n`;
     } else if (event.type === 'test:pass') {
       const { name, skip } = event.data;
@@ -22,4 +21,11 @@ export default async function* reporter(events: AsyncIterable<TestEvent>): Async
     }
   }
   yield `#totals ${JSON.stringify(totals)}\n`;
+}
+
+/** The error and what caused it: a failed property names its counterexample, its cause the assertion. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const own = error.stack ?? error.message;
+  return error.cause === undefined ? own : `${own}\ncaused by ${reasonOf(error.cause)}`;
 }

@@ -1,25 +1,55 @@
 /**
- * Runs the tests: `node --import tsx test/run.ts [tidy] [unit] [e2e] [part of a file's name]`.
+ * Runs the tests: `node --import tsx test/run.ts [tidy] [unit] [e2e] [clients] [part of a file's name]`.
  * Few processes: one for all unit tests, one for each end-to-end file. Last line: the totals.
  */
 import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { globSync } from './glob.ts';
 
-const SUITES: Record<string, { files: string[]; together: boolean }> = {
+interface Suite {
+  files: string[];
+  /** All in one process, or one for each file. */
+  together: boolean;
+  /** Runs where this folder is or where the suite is named; elsewhere it is skipped, with the reason. */
+  needs?: { folder: string; reason: string };
+}
+
+const SUITES: Record<string, Suite> = {
   tidy: { files: ['test/tidy.test.ts'], together: true },
   unit: { files: globSync(['src', 'scripts'], '.test.ts'), together: true },
   e2e: { files: globSync(['test/e2e'], '.test.ts'), together: false },
+  clients: {
+    files: globSync(['test/clients'], '.test.ts').filter((file) => !file.includes('node_modules')),
+    together: false,
+    needs: {
+      folder: 'test/clients/node_modules',
+      reason: 'its clients are not installed; npm run test:clients installs and runs them',
+    },
+  },
 };
+
+/** What takes longer hangs: all unit tests together, or one end-to-end file. */
+const GROUP_MS_MAX = 300_000;
 
 const words = process.argv.slice(2);
 const named = words.filter((word) => word in SUITES);
 const parts = words.filter((word) => !(word in SUITES));
 const totals = { passed: 0, failed: 0, skipped: 0 };
+// End-to-end files share the demo model, which takes a moment to write.
+const cache = mkdtempSync(join(tmpdir(), 'stator-e2e-cache-'));
+process.on('exit', () => rmSync(cache, { recursive: true, force: true }));
 
 for (const suite of named.length > 0 ? named : Object.keys(SUITES)) {
-  const { files, together } = SUITES[suite];
+  const { files, together, needs } = SUITES[suite];
   const chosen = files.filter((file) => parts.every((part) => file.includes(part)));
   if (chosen.length === 0) continue;
+  if (needs !== undefined && named.length === 0 && !existsSync(needs.folder)) {
+    for (const file of chosen) console.log(`- skipped: ${file} (${needs.reason})`);
+    totals.skipped += chosen.length;
+    continue;
+  }
   for (const group of together ? [chosen] : chosen.map((file) => [file])) {
     const startMs = Date.now();
     const counts = await runGroup(group);
@@ -36,12 +66,15 @@ for (const suite of named.length > 0 ? named : Object.keys(SUITES)) {
 console.log(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`);
 process.exit(totals.failed > 0 ? 1 : 0);
 
-/** One process that imports the files; a process that dies counts as one failure. */
+/** One process that imports the files; a process that dies or hangs counts as one failure. */
 function runGroup(files: string[]): Promise<typeof totals> {
   const args = ['--import', 'tsx', '--test-reporter', './test/reporter.ts', 'test/import-all.ts'];
   const child = spawn(process.execPath, [...args, ...files], {
     stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, STATOR_E2E_CACHE: cache },
   });
+  // Told to end, it still takes along what it started.
+  const timer = setTimeout(() => child.kill('SIGTERM'), GROUP_MS_MAX);
   let rest = '';
   let counts: typeof totals | undefined;
   child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
@@ -54,6 +87,7 @@ function runGroup(files: string[]): Promise<typeof totals> {
   });
   return new Promise((resolve) => {
     child.on('close', (code, signal) => {
+      clearTimeout(timer);
       if (counts !== undefined) return resolve(counts);
       console.log(`✗ ${files[0]} … ended before its tests did (${signal ?? `exit code ${code}`})`);
       resolve({ passed: 0, failed: 1, skipped: 0 });
