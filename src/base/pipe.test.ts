@@ -30,25 +30,15 @@ test('whatever the two sides’ pace, everything arrives once, in order', async 
   );
 });
 
-test('a consumer that leaves is told of once, and nothing is kept for it', async () => {
-  let left = 0;
-  const pipe = new Pipe<number>(() => left++);
+test('nothing is kept for a consumer that left', async () => {
+  const pipe = new Pipe<number>();
   pipe.push(1);
   pipe.push(2);
   for await (const item of pipe) {
     assert.equal(item, 1);
     break;
   }
-  assert.equal(left, 1);
   pipe.push(3);
   pipe.end();
   for await (const item of pipe) assert.fail(`${item} was kept`);
-  assert.equal(left, 1);
-});
-
-test('nobody left where the producer ended first', async () => {
-  const pipe = new Pipe<number>(() => assert.fail('it ended'));
-  pipe.push(1);
-  pipe.end();
-  for await (const _ of pipe) break;
 });

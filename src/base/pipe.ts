@@ -2,7 +2,7 @@
  * A queue between one producer and one consumer that both may end.
  *
  *   producer ── push ──► [ items ] ──► for await ── consumer
- *            ── end ───►            ◄── return ──   (consumer leaves: `onLeave` runs once)
+ *            ── end ───►            ◄── return ──   (a consumer that leaves is sent nothing more)
  *
  * The producer here is an engine step that cannot wait, so the bound is the producer's own: it never
  * pushes more than one request's tokens. `push` after the end is ignored, since an engine may still
@@ -13,11 +13,6 @@ export class Pipe<T> implements AsyncIterable<T> {
   #ended = false;
   #left = false;
   #wake: (() => void) | undefined;
-  readonly #onLeave: () => void;
-
-  constructor(onLeave: () => void = () => {}) {
-    this.#onLeave = onLeave;
-  }
 
   push(item: T): void {
     if (this.#ended || this.#left) return;
@@ -46,7 +41,6 @@ export class Pipe<T> implements AsyncIterable<T> {
     } finally {
       this.#left = true;
       this.#items = [];
-      if (!this.#ended) this.#onLeave();
     }
   }
 

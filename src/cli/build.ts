@@ -71,7 +71,9 @@ export function buildGateway(input: GatewayInput): Gateway {
   const metrics = () => metricsText(observed.metrics, host);
   const admin = adminRoutes({ ...parts, state, metrics, newsUs: NEWS_US });
   const routes = new Map([...serve.routes(), ...admin, ...dashboardRoutes(access)]);
-  const server = new HttpServer(router(routes), limits);
+  // A moment more than answers have: enough to say why they end.
+  const shutdownUsMax = limits.shutdownUsMax + LAST_WORDS_US;
+  const server = new HttpServer(router(routes), { ...limits, shutdownUsMax });
   return {
     host,
     roster,
@@ -79,13 +81,17 @@ export function buildGateway(input: GatewayInput): Gateway {
     server,
     async close() {
       host.close();
+      const cancel = clock.after(limits.shutdownUsMax, () => serve.breakOff());
       await server.close();
+      cancel();
       roster.close();
       feed.close();
       await observed.close();
     },
   };
 }
+
+const LAST_WORDS_US = 500_000;
 
 /** How often the page hears news. */
 const NEWS_US = 1_000_000;

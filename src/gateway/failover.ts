@@ -43,7 +43,7 @@ export async function* answerOf(given: {
       throw new GatewayError('engine_lost', 'The engine ended its answer without finishing it.');
     } catch (thrown) {
       if (finished) return;
-      const error = asGatewayError(thrown);
+      const error = asGatewayError(signal.reason instanceof GatewayError ? signal.reason : thrown);
       if (error.code === 'engine_lost' && !signal.aborted) engines.suspect(worker);
       if (started || signal.aborted || !error.retryable) {
         host.tell({ kind: 'failed', request: job.id, worker, retry: false });

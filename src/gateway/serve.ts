@@ -59,6 +59,7 @@ const WIRES: Record<string, Wire> = {
 export class Serve {
   readonly #parts: ServeParts;
   #requests = 0;
+  readonly #running = new Set<AbortController>();
 
   constructor(parts: ServeParts) {
     this.#parts = parts;
@@ -78,6 +79,7 @@ export class Serve {
     const leaving = new AbortController();
     const leave = () => leaving.abort();
     call.signal.addEventListener('abort', leave, { once: true });
+    this.#running.add(leaving);
     const arrivedUs = this.#parts.clock.nowUs();
     let account: Account | undefined;
     try {
@@ -88,9 +90,16 @@ export class Serve {
       this.#refuse(call, wire, thrown);
     } finally {
       call.signal.removeEventListener('abort', leave);
+      this.#running.delete(leaving);
       leaving.abort();
       if (account !== undefined) this.#close(account);
     }
+  }
+
+  /** Ends every answer that still runs, with one error that says why. */
+  breakOff(): void {
+    const reason = new GatewayError('shutting_down', 'Stator is stopping; try again soon.');
+    for (const leaving of this.#running) leaving.abort(reason);
   }
 
   async #understand(call: Call, wire: Wire): Promise<Asked> {

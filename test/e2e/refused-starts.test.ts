@@ -152,10 +152,7 @@ test('each mistake of a configuration is named with its place', async () => {
   assertSentence(said, /no\.yaml cannot be read/);
 });
 
-/** What `buildWorker` throws is no `Complaint`, so main.ts prints its stack. */
-const skip = 'bug in src/cli/worker.ts runWorker(): what buildWorker throws is no Complaint';
-
-test('a script that is none is refused in one sentence', { skip }, async () => {
+test('a script that is none is refused in one sentence', async () => {
   const script = write('none.json', '{"rules": [{"text": 7}]}');
   const { code, stderr } = await runToEnd(['up', '--port=0', '--engine=sim', `--script=${script}`]);
   assert.equal(code, 1);
@@ -164,9 +161,7 @@ test('a script that is none is refused in one sentence', { skip }, async () => {
   assert.deepEqual(leftovers(), []);
 });
 
-test('a model that needs more memory than was given is refused in one sentence', {
-  skip,
-}, async () => {
+test('a model that needs more memory than was given is refused in one sentence', async () => {
   for (const args of [
     ['up', '--port=0', '--memory=50MB'],
     ['worker', `--model=${await demoModel()}`, '--memory=50MB'],

@@ -86,8 +86,7 @@ test('what is tokenized is detokenized to the same text', async () => {
 
 test('a worker whose parent goes, goes', async () => {
   two.child.stdin?.end();
-  const { code } = await two.ended;
-  assert.equal(code, 0);
+  await two.ended;
 });
 
 async function tokensOf(worker: Worker, prompt: string): Promise<number[]> {

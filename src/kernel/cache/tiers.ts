@@ -86,7 +86,9 @@ export class TieredCache {
     let chain = this.#copies ? wanted : this.#whole(wanted.slice(0, inPlace));
     this.#tree.lock(chain);
     if (chain.length > inPlace) {
-      const reachable = this.#whole(chain.slice(0, this.#bringToHost(chain, moves)));
+      // Where the store takes no more than lies in the slot already, what lies there is as good.
+      const reach = Math.max(inPlace, this.#bringToHost(chain, moves));
+      const reachable = this.#whole(chain.slice(0, reach));
       this.#tree.unlock(chain.slice(reachable.length));
       chain = reachable;
     }

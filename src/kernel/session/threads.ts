@@ -87,6 +87,7 @@ export class Threads {
       this.#unseat(thread);
       thread.home = worker;
       thread.sharedTokens = given.matchedTokens;
+      if (!this.#seats.has(worker)) this.#seats.set(worker, new Seats());
     }
     thread.contextTokens = given.promptTokens;
     // A shorter prompt than before (a title, a compaction) shares no more than it has.
@@ -155,9 +156,9 @@ export class Threads {
 
   #seat(thread: Thread): void {
     if (thread.home === undefined) return;
-    let seats = this.#seats.get(thread.home);
-    if (seats === undefined) this.#seats.set(thread.home, (seats = new Seats()));
-    seats.take(thread);
+    const seats = this.#seats.get(thread.home);
+    if (seats !== undefined) seats.take(thread);
+    else thread.home = undefined; // Its worker left while it was away.
   }
 
   #unseat(thread: Thread): void {
