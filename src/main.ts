@@ -39,7 +39,7 @@ stackFlags(program.command('up').description('gateway, local workers and page on
   .action(async (flags: StackFlags) => {
     const { up } = await import('./cli/up.ts');
     const { stackOptions } = await import('./cli/stack-flags.ts');
-    await up(stackOptions(flags));
+    await up(stackOptions(flags), { offers: flags.model === undefined });
   });
 
 program

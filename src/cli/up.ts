@@ -5,15 +5,26 @@ import type { Config } from '../model/config.ts';
 import type { WorkerCard } from '../model/worker-card.ts';
 import { CATALOGUE } from '../weights/catalogue.ts';
 import { Complaint } from './complaint.ts';
+import { offerModel } from './offer.ts';
 import { type Stack, type StackOptions, startStack } from './stack.ts';
 import { VERSION } from './version.ts';
 
-export async function up(options: StackOptions): Promise<void> {
+/** `offers`: whether nobody chose a model, so that a better one may be offered. */
+export async function up(options: StackOptions, { offers }: { offers: boolean }): Promise<void> {
   refuseOpenHost(options.config);
+  let stack = await start(options);
+  stopWithUs(() => stack.close());
+  const card = (await cardsOf(stack))[0]?.card;
+  if (!offers || !stack.model.demo || card === undefined || !(await offerModel(card))) return;
+  await stack.close();
+  stack = await start(options);
+}
+
+async function start(options: StackOptions): Promise<Stack> {
   say(`stator ${VERSION}: starting ${options.workers} workers …`);
   const stack = await startStack(options);
-  stopWithUs(stack);
   say(await banner(stack));
+  return stack;
 }
 
 /** Another address than this machine's own needs a key, or it is not opened. */
@@ -29,19 +40,18 @@ function say(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-function stopWithUs(stack: { close(): Promise<void> }): void {
+function stopWithUs(close: () => Promise<void>): void {
   let stopping = false;
   const stop = () => {
     if (stopping) process.exit(1);
     stopping = true;
-    void stack.close().finally(() => process.exit(0));
+    void close().finally(() => process.exit(0));
   };
   process.on('SIGINT', stop).on('SIGTERM', stop);
 }
 
 async function banner(stack: Stack): Promise<string> {
   const { url, model } = stack;
-  const { workers } = await stack.gateway.state.snapshot();
   const lines = [''];
   if (stack.fallback !== undefined) {
     lines.push(
@@ -54,7 +64,7 @@ async function banner(stack: Stack): Promise<string> {
       `      For a real model, stop this and run: npx stator up --model ${CATALOGUE[0].name}`,
     );
   }
-  for (const worker of workers) lines.push(workerLine(worker.id, worker.about.card as WorkerCard));
+  for (const { id, card } of await cardsOf(stack)) lines.push(workerLine(id, card));
   lines.push(
     '',
     `  gateway      ${url}`,
@@ -69,6 +79,11 @@ async function banner(stack: Stack): Promise<string> {
     '',
   );
   return lines.join('\n');
+}
+
+async function cardsOf(stack: Stack): Promise<{ id: string; card: WorkerCard }[]> {
+  const { workers } = await stack.gateway.state.snapshot();
+  return workers.map(({ id, about }) => ({ id, card: about.card as WorkerCard }));
 }
 
 function workerLine(id: string, card: WorkerCard): string {
