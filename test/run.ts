@@ -1,5 +1,5 @@
 /**
- * Runs the tests: `node --import tsx test/run.ts [tidy] [unit] [e2e] [clients] [part of a file's name]`.
+ * Runs the tests: `node --import tsx test/run.ts [tidy] [unit] [e2e] [clients] [exact] [page] [part of a file's name]`.
  * Few processes: one for all unit tests, one for each end-to-end file. Last line: the totals.
  */
 import { spawn } from 'node:child_process';
@@ -20,15 +20,22 @@ const SUITES: Record<string, Suite> = {
   tidy: { files: ['test/tidy.test.ts'], together: true },
   unit: { files: globSync(['src', 'scripts'], '.test.ts'), together: true },
   e2e: { files: globSync(['test/e2e'], '.test.ts'), together: false },
-  clients: {
-    files: globSync(['test/clients'], '.test.ts').filter((file) => !file.includes('node_modules')),
+  clients: installed('clients', 'the official SDKs'),
+  exact: installed('exact', 'big vocabularies and reference tokenizers'),
+  page: installed('page', 'a driver for Chromium'),
+};
+
+/** A suite with packages of its own, which only its npm script installs. */
+function installed(name: string, what: string): Suite {
+  return {
+    files: globSync([`test/${name}`], '.test.ts'),
     together: false,
     needs: {
-      folder: 'test/clients/node_modules',
-      reason: 'its clients are not installed; npm run test:clients installs and runs them',
+      folder: `test/${name}/node_modules`,
+      reason: `it needs ${what}; npm run test:${name} installs and runs it`,
     },
-  },
-};
+  };
+}
 
 /** What takes longer hangs: all unit tests together, or one end-to-end file. */
 const GROUP_MS_MAX = 300_000;
