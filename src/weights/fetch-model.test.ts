@@ -302,7 +302,8 @@ test('an abort ends it, and leaves what came for later', async () => {
     };
     const aborted = { ...options, onProgress, signal: controller.signal };
     await assert.rejects(fetchModel(FILE, aborted), { name: 'AbortError' });
-    assert.ok(statSync(join(options.folder, `${FILE.file}.part`)).size >= 100_000);
+    // What was on its way to the disk may be lost, what was there is not.
+    assert.ok(statSync(join(options.folder, `${FILE.file}.part`)).size > 0);
     assert.deepEqual(readdirSync(options.folder), [`${FILE.file}.part`]);
   });
 });
