@@ -1,4 +1,4 @@
-// Builds dist/: compiles src/ and copies what is not code. Run by `prepare`, `npm run build`, `npm test`.
+// Builds dist/: compiles src/ and assembly/, and copies what is not code. Run by `prepare`, `npm run build`, `npm test`.
 // With --if-possible a missing compiler (an install without dev dependencies) is said, not an error.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, existsSync, rmSync } from 'node:fs';
@@ -16,6 +16,11 @@ if (!existsSync(tsc)) {
   process.exit(process.argv.includes('--if-possible') ? 0 : 1);
 }
 
+const wasm = spawnSync(process.execPath, [join(root, 'scripts', 'build-wasm.js')], {
+  stdio: 'inherit',
+});
+if (wasm.status !== 0) process.exit(wasm.status ?? 1);
+
 rmSync(join(root, 'dist'), { recursive: true, force: true });
 for (const project of ['tsconfig.build.json', 'src/dashboard/page/tsconfig.json']) {
   const run = spawnSync(process.execPath, [tsc, '-p', join(root, project)], { stdio: 'inherit' });
@@ -24,6 +29,7 @@ for (const project of ['tsconfig.build.json', 'src/dashboard/page/tsconfig.json'
 for (const asset of [
   'dashboard/page/index.html',
   'dashboard/page/style.css',
+  'tokens/block-hash.wasm',
   'weights/demo-tokenizer.bpe',
 ]) {
   cpSync(join(root, 'src', asset), join(root, 'dist', asset));

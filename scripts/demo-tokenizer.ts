@@ -9,7 +9,7 @@ import { gunzipSync } from 'node:zlib';
 import { must } from '../src/base/assert.ts';
 import { Heap } from '../src/base/heap.ts';
 import { BYTE_CHARACTERS } from '../src/model/byte-alphabet.ts';
-import { PRE_TOKENIZERS } from '../src/tokens/pre-tokenizer.ts';
+import { preTokenizerOf } from '../src/tokens/pre-tokenizer.ts';
 
 /** With 256 bytes and 9 special tokens: 16,384. */
 const MERGED_TOKENS = 16_119;
@@ -113,7 +113,8 @@ function files(folder: string, pattern: RegExp): string[] {
   return [...texts];
 }
 
-const pieceEnd = must(PRE_TOKENIZERS.get('qwen2'), 'the pre-tokenizer the demo model names');
+const pre = must(preTokenizerOf('qwen2'), 'the pre-tokenizer the demo model names');
+const [pieceEnd] = pre.steps;
 
 /** Counts the pieces that are merged separately, written in the byte alphabet. */
 function countWords(text: string, weight: number, counts: Map<string, number>): void {

@@ -17,6 +17,7 @@ from transformers.utils import chat_template_utils
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "test" / "golden" / "templates"
+CHATS = ["demo", "qwen3", "smollm2"]
 NAMES = {"bos_token": "<bos>", "eos_token": "<eos>"}
 
 
@@ -29,28 +30,40 @@ class FixedClock(datetime.datetime):
 def main():
     chat_template_utils.datetime = FixedClock
     take_demo_template()
-    conversations = json.loads((FOLDER / "conversations.json").read_text("utf-8"))
-    for path in sorted(FOLDER.glob("*.jinja")):
-        template = compiled(path.read_bytes().decode("utf-8"))
-        tools = conversations["tools"]
-        cases = [
-            (chat["name"], lambda chat=chat: template.render(**inputs(chat, tools)))
-            for chat in conversations["conversations"]
-        ]
-        write(path.with_suffix(".golden"), cases)
+    cases = json.loads((FOLDER / "inputs.json").read_text("utf-8"))
+    chats = json.loads((FOLDER / "conversations.json").read_text("utf-8"))
+    for path in sorted(FOLDER.rglob("*.jinja")):
+        render = renderer(path.read_bytes().decode("utf-8"))
+        write(path.with_suffix(".golden"), render, raw_inputs(cases))
+        if path.stem in CHATS:
+            write(path.with_suffix(".chats.golden"), render, chat_inputs(chats))
     snippets = json.loads((FOLDER / "snippets.json").read_text("utf-8"))
-    write(
-        FOLDER / "snippets.golden",
-        [
-            (f"{group} {i}", lambda source=source: compiled(source).render(**snippets["input"]))
-            for group, sources in snippets["snippets"].items()
-            for i, source in enumerate(sources)
-        ],
-    )
+    named = [
+        (f"{group} {i}", source)
+        for group, sources in snippets["snippets"].items()
+        for i, source in enumerate(sources)
+    ]
+    golden = FOLDER / "snippets.golden"
+    write(golden, lambda source: renderer(source)(snippets["input"]), named)
 
 
-def compiled(source):
-    return chat_template_utils._compile_jinja_template(source)
+def renderer(source):
+    template = chat_template_utils._compile_jinja_template(source)
+    return lambda inputs: template.render(**inputs)
+
+
+def raw_inputs(file):
+    """What `inputs.json` holds, as it stands: templates see messages that our chats never hold."""
+    for case in file["cases"]:
+        given = {key: value for key, value in case.items() if key != "name"}
+        tools = [file["tools"][it] for it in given.pop("tools", [])]
+        result = {"tools": tools or None, "documents": None, "add_generation_prompt": True}
+        yield case["name"], {**result, **NAMES, **given}
+
+
+def chat_inputs(file):
+    for chat in file["conversations"]:
+        yield chat["name"], inputs(chat, file["tools"])
 
 
 def take_demo_template():
@@ -112,14 +125,14 @@ def arguments(text):
     return value if isinstance(value, dict) else text
 
 
-def write(path, cases):
+def write(path, render, cases):
     """A block per case: its name behind `=== `, then each line behind `|`, or why it raises."""
     blocks = []
-    for name, render in cases:
+    for name, given in cases:
         try:
-            lines = ["|" + visible(line) for line in render().split("\n")]
+            lines = ["|" + visible(line) for line in render(given).split("\n")]
         except Exception as error:
-            lines = ["!" + type(error).__name__]
+            lines = ["!" + visible(line) for line in f"{type(error).__name__}: {error}".split("\n")]
         blocks.append("\n".join([f"=== {name}", *lines]))
     path.write_bytes(("\n".join(blocks) + "\n").encode("utf-8"))
     print(f"{path.relative_to(ROOT)}: {len(blocks)} cases")

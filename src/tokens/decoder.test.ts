@@ -5,11 +5,12 @@ import { TokenTexts } from './decoder.ts';
 import { toyVocabulary } from './toy-vocabulary.test.ts';
 
 const VOCABULARY = toyVocabulary();
+const NONE: ReadonlySet<string> = new Set();
 /** Ids 0–255 of the toy vocabulary are the bytes. */
 const byteTokens = (text: string): number[] => [...Buffer.from(text)];
 
 function decode(ids: readonly number[]): string {
-  const decoder = new TokenTexts(VOCABULARY).decoder();
+  const decoder = new TokenTexts(VOCABULARY, NONE).decoder();
   return ids.map((id) => decoder.push(id)).join('') + decoder.flush();
 }
 
@@ -29,7 +30,7 @@ test('what never becomes a character decodes as WHATWG and Python do', () => {
 });
 
 test('a character is held back until it is whole, and no longer', () => {
-  const decoder = new TokenTexts(VOCABULARY).decoder();
+  const decoder = new TokenTexts(VOCABULARY, NONE).decoder();
   const pushed = byteTokens('é!').map((id) => decoder.push(id));
   assert.deepEqual(pushed, ['', 'é', '!']);
   assert.equal(decoder.push(byteTokens('é')[0]), '');
@@ -45,12 +46,22 @@ test('control tokens are nothing, user-defined ones their text', () => {
   assert.equal(decode([1_000_000]), '');
 });
 
+test('control tokens that parsers look for are their text, between halves of a character', () => {
+  const vocabulary = toyVocabulary();
+  vocabulary.tokens = [...vocabulary.tokens, '<｜tool▁sep｜>'];
+  vocabulary.kinds = [...vocabulary.kinds, 'control'];
+  const decoder = new TokenTexts(vocabulary, new Set(['<｜tool▁sep｜>'])).decoder();
+  const separator = vocabulary.tokens.length - 1;
+  const ids = [byteTokens('é')[0], separator, VOCABULARY.tokens.indexOf('<|im_start|>')];
+  assert.equal(ids.map((id) => decoder.push(id)).join(''), '\ufffd<｜tool▁sep｜>');
+});
+
 test('byte tokens and texts outside of the alphabet decode', () => {
   const vocabulary = {
     ...VOCABULARY,
     tokens: ['<0x0A>', '日'],
     kinds: ['byte', 'normal'] as const,
   };
-  const decoder = new TokenTexts(vocabulary).decoder();
+  const decoder = new TokenTexts(vocabulary, NONE).decoder();
   assert.equal(decoder.push(0) + decoder.push(1), '\n日');
 });

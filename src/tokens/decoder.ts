@@ -3,22 +3,30 @@
  * character is whole; what never becomes one is U+FFFD, as WHATWG's and Python's decoders say.
  *
  * Control and unknown tokens stand for nothing (as `llama_token_to_piece` without `special`),
- * user-defined ones for their text.
+ * user-defined ones for their text. So do those control tokens that a model writes its calls and its
+ * reasoning with, or no parser would get to see them.
  */
 
 import { bytesOf } from '../model/byte-alphabet.ts';
 import type { Vocabulary } from '../model/vocabulary.ts';
 import type { Decoder } from '../ports.ts';
-import { effectiveKind } from './token-kinds.ts';
+import { spellingOf } from './pre-tokenizer.ts';
 
 /** What each id stands for, worked out when it is first met. */
 export class TokenTexts {
   readonly #vocabulary: Vocabulary;
+  readonly #shown: ReadonlySet<string>;
+  readonly #isRuled: boolean;
+  readonly #characters: boolean;
   readonly #pieces: (Piece | undefined)[];
 
-  constructor(vocabulary: Vocabulary) {
+  /** `shown`: texts of control tokens that stand for themselves. */
+  constructor(vocabulary: Vocabulary, shown: ReadonlySet<string>) {
     this.#vocabulary = vocabulary;
+    this.#shown = shown;
     this.#pieces = new Array(vocabulary.tokens.length);
+    this.#isRuled = typeof vocabulary.preTokenizer !== 'string';
+    this.#characters = spellingOf(vocabulary.preTokenizer).alphabet === 'characters';
   }
 
   decoder(): Decoder {
@@ -38,17 +46,22 @@ export class TokenTexts {
 
   #bytes(id: number): Uint8Array {
     const text = this.#vocabulary.tokens[id];
-    switch (effectiveKind(text, this.#vocabulary.kinds[id])) {
+    switch (this.#vocabulary.kinds[id]) {
       case 'normal':
-        return bytesOf(text) ?? Buffer.from(text);
+        return this.#characters ? Buffer.from(spaced(text)) : (bytesOf(text) ?? Buffer.from(text));
       case 'userDefined':
-        return Buffer.from(text);
+        return Buffer.from(this.#characters && this.#isRuled ? spaced(text) : text);
       case 'byte': // <0x0A>
         return Uint8Array.of(Number.parseInt(text.slice(3, 5), 16));
       default:
-        return NOTHING.bytes;
+        return this.#shown.has(text) ? Buffer.from(text) : NOTHING.bytes;
     }
   }
+}
+
+/** U+2581 stands for a space where tokens are written as text. */
+function spaced(text: string): string {
+  return text.replaceAll('\u2581', ' ');
 }
 
 export interface Piece {

@@ -1,13 +1,15 @@
 /**
- * The merge rules of a byte-level BPE, over symbols. A symbol is a token id, or a number above all
- * ids for a text that merges pass through but the vocabulary lacks.
+ * Merges symbols by the rules of a BPE; merge-rules.ts says what a symbol is.
  *
  * Merging takes the lowest rank first, the leftmost of equal ones: what llama.cpp's queue does.
  * Ranks are looked up in an open-addressed table of (left, right, rank, product) rows.
  */
 import { NumberHeap } from '../base/number-heap.ts';
 import { BYTE_CHARACTERS } from '../model/byte-alphabet.ts';
+import type { TextRules } from '../model/vocabulary.ts';
+import type { MergeRules } from './merge-rules.ts';
 
+const BYTE_TOKEN = /^<0x[0-9A-F]{2}>$/;
 const ROW = 4;
 const FREE = -1;
 /** Up to this many symbols, scanning for the lowest rank beats keeping a queue. */
@@ -18,35 +20,62 @@ const POSITIONS_MAX = 2 ** 30;
 export class MergeTable {
   readonly #rows: Int32Array;
   readonly #mask: number;
-  readonly #symbolOfByte = new Int32Array(256);
-  /** Symbol of each text that is a token or part of a merge. */
-  readonly #symbols = new Map<string, number>();
-  readonly #texts: string[];
+  readonly #symbolOfByte = new Int32Array(256).fill(FREE);
+  /** By code point, where tokens are written as text. */
+  readonly #symbolOfCharacter = new Map<number, number>();
+  readonly #tokens: readonly string[];
+  readonly #extra: readonly string[];
   #work = new Int32Array(SCANNED_SYMBOLS_MAX * 2);
 
-  constructor(tokens: readonly string[], merges: readonly string[]) {
-    this.#texts = [...tokens];
-    for (let id = 0; id < tokens.length; id++) this.#symbols.set(tokens[id], id);
-    for (let byte = 0; byte < 256; byte++) {
-      this.#symbolOfByte[byte] = this.#symbol(BYTE_CHARACTERS[byte]);
-    }
-    const slots = 2 ** Math.ceil(Math.log2(merges.length * 2 + 2));
+  constructor(tokens: readonly string[], rules: MergeRules, alphabet: TextRules['alphabet']) {
+    this.#tokens = tokens;
+    this.#extra = rules.extra;
+    if (alphabet === 'bytes') this.#nameBytes();
+    else this.#nameCharacters();
+    const { triples } = rules;
+    const slots = 2 ** Math.ceil(Math.log2((triples.length / 3) * 2 + 2));
     this.#mask = slots - 1;
     this.#rows = new Int32Array(slots * ROW).fill(FREE);
-    for (let rank = 0; rank < merges.length; rank++) this.#add(merges[rank], rank);
+    for (let i = 0, index = 0; i < triples.length; i += 3, index++) {
+      this.#add(triples[i], triples[i + 1], rules.ranks[index] ?? index, triples[i + 2]);
+    }
   }
 
   /** Number of symbols; those from the vocabulary's size on are no tokens. */
   get symbolCount(): number {
-    return this.#texts.length;
+    return this.#tokens.length + this.#extra.length;
   }
 
   text(symbol: number): string {
-    return this.#texts[symbol];
+    const tokenCount = this.#tokens.length;
+    return symbol < tokenCount ? this.#tokens[symbol] : this.#extra[symbol - tokenCount];
   }
 
   symbolOfByte(byte: number): number {
     return this.#symbolOfByte[byte];
+  }
+
+  /** Whether every text can be spelled: there is a symbol for each byte that UTF-8 uses. */
+  get spellsAll(): boolean {
+    return this.#symbolOfByte.every((symbol, byte) => symbol !== FREE || !inUtf8(byte));
+  }
+
+  /**
+   * Ids that llama.cpp writes for a symbol that is no token: looked up byte by byte of its text. In
+   * the byte alphabet that is the UTF-8 form of the alphabet's characters, of which only ASCII is found.
+   */
+  spelledOut(symbol: number): readonly number[] {
+    const isText = this.#symbolOfCharacter.size > 0;
+    const bytes = [...Buffer.from(this.text(symbol))].filter((byte) => isText || byte < 0x80);
+    const ids = bytes.map((byte) =>
+      isText ? this.#symbolOfByte[byte] : this.#tokens.indexOf(String.fromCharCode(byte)),
+    );
+    return ids.filter((id) => id >= 0 && id < this.#tokens.length);
+  }
+
+  /** Undefined where the character is no token. */
+  symbolOfCharacter(codePoint: number): number | undefined {
+    return this.#symbolOfCharacter.get(codePoint);
   }
 
   /** Merges `symbols[0, count)` in place as far as it goes; returns how many are left. */
@@ -96,7 +125,8 @@ export class MergeTable {
       if (symbols[at] === FREE || next[at] >= count) continue;
       const gone = next[at];
       const row = this.#row(symbols[at], symbols[gone]);
-      // A rank names one pair: another rank means that this pair has since been merged away.
+      // Another rank: this pair has since been merged away. The same: a key of this pair's own is
+      // equal to this one, so that it is its turn.
       if (row === FREE || this.#rows[row + 2] !== (key - at) / POSITIONS_MAX) continue;
       symbols[at] = this.#rows[row + 3];
       symbols[gone] = FREE;
@@ -122,30 +152,46 @@ export class MergeTable {
     }
   }
 
-  /** `left right`, cut at the first space that is not the first character, as llama.cpp cuts. */
-  #add(merge: string, rank: number): void {
-    const space = merge.indexOf(' ', 1);
-    if (space < 0) return;
-    const leftText = merge.slice(0, space);
-    const rightText = merge.slice(space + 1);
-    const left = this.#symbol(leftText);
-    const right = this.#symbol(rightText);
+  #add(left: number, right: number, rank: number, product: number): void {
+    const rows = this.#rows;
     let slot = spread(left, right) & this.#mask;
-    while (this.#rows[slot * ROW] !== FREE) {
+    while (rows[slot * ROW] !== FREE) {
       const row = slot * ROW;
-      if (this.#rows[row] === left && this.#rows[row + 1] === right) return; // the first one counts
+      if (rows[row] === left && rows[row + 1] === right) return; // the first one counts
       slot = (slot + 1) & this.#mask;
     }
-    this.#rows.set([left, right, rank, this.#symbol(leftText + rightText)], slot * ROW);
+    const row = slot * ROW;
+    rows[row] = left;
+    rows[row + 1] = right;
+    rows[row + 2] = rank;
+    rows[row + 3] = product;
   }
 
-  #symbol(text: string): number {
-    const known = this.#symbols.get(text);
-    if (known !== undefined) return known;
-    const symbol = this.#texts.push(text) - 1;
-    this.#symbols.set(text, symbol);
-    return symbol;
+  #nameBytes(): void {
+    const bytes = new Map(BYTE_CHARACTERS.map((character, byte) => [character, byte]));
+    for (let symbol = this.symbolCount - 1; symbol >= 0; symbol--) {
+      const text = this.text(symbol);
+      const byte = text.length === 1 ? bytes.get(text) : undefined;
+      if (byte !== undefined) this.#symbolOfByte[byte] = symbol;
+    }
   }
+
+  #nameCharacters(): void {
+    for (let symbol = this.symbolCount - 1; symbol >= 0; symbol--) {
+      const text = this.text(symbol);
+      if (text.length === 6 && BYTE_TOKEN.test(text)) {
+        this.#symbolOfByte[Number.parseInt(text.slice(3, 5), 16)] = symbol;
+      }
+      const first = text.codePointAt(0);
+      if (first !== undefined && text.length === (first < 0x10000 ? 1 : 2)) {
+        this.#symbolOfCharacter.set(first, symbol);
+      }
+    }
+  }
+}
+
+function inUtf8(byte: number): boolean {
+  return byte < 0xc0 || (byte > 0xc1 && byte < 0xf5);
 }
 
 function spread(left: number, right: number): number {

@@ -1,26 +1,42 @@
 /** Text ↔ tokens of one model, built from what its file says of tokenizer and chat template. */
+import { must } from '../base/assert.ts';
 import { GatewayError } from '../model/error.ts';
-import type { Chat } from '../model/request.ts';
+import type { AnswerFrame, Chat } from '../model/request.ts';
 import type { Vocabulary } from '../model/vocabulary.ts';
 import type { BlockHasher, Decoder, PartParser, Tokens } from '../ports.ts';
+import { frameOf } from './answer-frame.ts';
 import { ChainHasher } from './block-hash.ts';
-import { type Bpe, buildBpe } from './bpe.ts';
+import { type Bpe, buildBpe, specialTexts } from './bpe.ts';
 import { TokenTexts } from './decoder.ts';
-import { dialectOf, opensReasoning } from './parsers/dialect.ts';
-import { type Dialect, HermesParser } from './parsers/hermes.ts';
+import type { MergeRules } from './merge-rules.ts';
+import { AnswerParser } from './parsers/answer-parser.ts';
+import {
+  type Dialect,
+  dialectOf,
+  markersOf,
+  opensReasoning,
+  type ParserNames,
+} from './parsers/dialect.ts';
 import { renderChat, type TokenNames } from './render.ts';
+import { type RenderForm, renderFormOf } from './render-form.ts';
 import { Template } from './template/template.ts';
 import { TemplateError } from './template/template-error.ts';
 
 export interface ModelTokensOptions {
   vocabulary: Vocabulary;
+  /** Its merge rules, where they were worked out before. */
+  rules?: MergeRules;
   /** Named in the reason why a model is not exact. */
   model: string;
   /** Of weights and tokenizer: nothing is shared across fingerprints. */
   fingerprint: string;
+  /** Name of the adapter the model runs with; none where absent. */
+  lora?: string;
   blockTokens: number;
   /** For templates that write the date. */
   now: () => Date;
+  /** What answers are taken apart by, where the template is not to decide. */
+  parsers?: ParserNames;
 }
 
 /** Each `reason` is one sentence. */
@@ -32,6 +48,7 @@ export type ModelTokensBuilt =
 
 export class ModelTokens implements Tokens {
   readonly vocabularySize: number;
+  readonly specials: ReadonlyMap<number, string>;
   readonly charactersPerTokenMax: number;
   readonly endTokens: ReadonlySet<number>;
   readonly hasher: BlockHasher;
@@ -45,7 +62,7 @@ export class ModelTokens implements Tokens {
 
   static build(options: ModelTokensOptions): ModelTokensBuilt {
     const { vocabulary, model } = options;
-    const built = buildBpe(vocabulary);
+    const built = buildBpe(vocabulary, options.rules);
     if (built.kind === 'unsupported') {
       const reason = `The text of ${model} cannot be tokenized here, because ${built.reason}.`;
       return { kind: 'unsupported', reason };
@@ -58,7 +75,7 @@ export class ModelTokens implements Tokens {
     if (vocabulary.template === undefined) return without('it has no chat template');
     try {
       const template = new Template(vocabulary.template, options.now);
-      const rendering: Rendering = { kind: 'template', template, source: vocabulary.template };
+      const rendering: Rendering = { kind: 'template', template, form: renderFormOf(template) };
       return { kind: 'exact', tokens: new ModelTokens(options, built.bpe, rendering) };
     } catch (thrown) {
       if (!(thrown instanceof TemplateError)) throw thrown;
@@ -69,25 +86,26 @@ export class ModelTokens implements Tokens {
   private constructor(options: ModelTokensOptions, bpe: Bpe, rendering: Rendering) {
     const { vocabulary } = options;
     this.vocabularySize = vocabulary.tokens.length;
+    this.specials = specialTexts(vocabulary);
     // Written in the byte alphabet a token has a character per byte: never fewer than the text has.
     this.charactersPerTokenMax = vocabulary.tokens.reduce((n, text) => Math.max(n, text.length), 1);
     this.endTokens = new Set(vocabulary.endTokens);
     this.hasher = new ChainHasher(options);
     this.#bpe = bpe;
-    this.#texts = new TokenTexts(vocabulary);
+    this.#dialect = dialectOf(vocabulary.template ?? '', options.parsers);
+    const shown = new Set(markersOf(this.#dialect));
+    for (const id of vocabulary.endTokens) shown.delete(vocabulary.tokens[id]);
+    this.#texts = new TokenTexts(vocabulary, shown);
     this.#rendering = rendering;
     this.#names = tokenNames(vocabulary);
-    this.#dialect = dialectOf(vocabulary.template ?? '');
   }
 
   render(chat: Chat): string {
     const rendering = this.#rendering;
     if (rendering.kind === 'none') throw new GatewayError('invalid_request', rendering.reason);
-    // Where the template takes arguments as text, the model's own words stay as they are: written
-    // anew, with other spaces, they would not continue what it computed.
-    const argumentsAsText = /arguments is string/.test(rendering.source);
-    const prompt = renderChat(rendering.template, chat, { ...this.#names, argumentsAsText });
-    this.#opens.set(chat, opensReasoning(prompt));
+    const { template, form } = rendering;
+    const prompt = renderChat(template, chat, { ...this.#names, form });
+    this.#opens.set(chat, opensReasoning(this.#dialect, prompt));
     return prompt;
   }
 
@@ -105,18 +123,29 @@ export class ModelTokens implements Tokens {
   }
 
   parser(chat: Chat): PartParser {
-    return new HermesParser({ ...this.#dialect, thinking: this.#thinking(chat) }, callIds(chat));
+    const dialect = this.#dialect;
+    const isOpen = dialect.reasoning !== undefined && this.#isOpen(chat);
+    return new AnswerParser({ dialect, isOpen, tools: chat.tools, callId: callIds(chat, dialect) });
   }
 
-  #thinking(chat: Chat): Dialect['thinking'] {
-    if (this.#dialect.thinking === 'none') return 'none';
-    const opens = this.#opens.get(chat) ?? opensReasoning(this.render(chat));
-    return opens ? 'open' : 'optional';
+  frame(chat: Chat): AnswerFrame {
+    const isOpen = this.#dialect.reasoning !== undefined && this.#isOpen(chat);
+    return frameOf(this.#dialect, { isOpen, mayReason: isOpen || chat.thinking !== false });
+  }
+
+  bytesOf(id: number): Uint8Array {
+    const { bytes } = this.#texts.piece(id);
+    const special = this.specials.get(id);
+    return bytes.length > 0 || special === undefined ? bytes : new TextEncoder().encode(special);
+  }
+
+  #isOpen(chat: Chat): boolean {
+    return this.#opens.get(chat) ?? opensReasoning(this.#dialect, this.render(chat));
   }
 }
 
 type Rendering =
-  | { kind: 'template'; template: Template; source: string }
+  | { kind: 'template'; template: Template; form: RenderForm }
   | { kind: 'none'; reason: string };
 
 function tokenNames({ tokens, beginToken, endToken }: Vocabulary): TokenNames {
@@ -126,15 +155,21 @@ function tokenNames({ tokens, beginToken, endToken }: Vocabulary): TokenNames {
   return names;
 }
 
-/** Names for new tool calls, counted on through the conversation: a replay names them alike. */
-function callIds(chat: Chat): () => string {
+/**
+ * Names for new tool calls: what the model wrote, or counted on through the conversation, so that a
+ * replay names them alike.
+ */
+function callIds(chat: Chat, { calls }: Dialect): (written: string | undefined) => string {
   const taken = new Set<string>();
   for (const message of chat.messages) {
     if (message.role === 'assistant') for (const { id } of message.toolCalls) taken.add(id);
   }
   let next = taken.size;
-  return () => {
-    while (taken.has(`call_${next}`)) next++;
-    return `call_${next++}`;
+  return (written) => {
+    let id = written;
+    while (id === undefined || taken.has(id))
+      id = must(calls, 'calls have a format').callId(next++);
+    taken.add(id);
+    return id;
   };
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { PRE_TOKENIZERS } from './pre-tokenizer.ts';
+import { preTokenizerOf } from './pre-tokenizer.ts';
 
 /** White_Space as Rust, Python and llama.cpp have it: JavaScript's \s differs. */
 const S = '\\t-\\r\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000';
@@ -57,15 +57,22 @@ test('pieces as llama.cpp cuts them', () => {
 });
 
 function cut(name: string, text: string): string[] {
-  const pieceEnd = PRE_TOKENIZERS.get(name);
-  assert.ok(pieceEnd);
+  const steps = preTokenizerOf(name)?.steps;
+  assert.ok(steps);
   const codePoints = Uint32Array.from(Array.from(text, (it) => it.codePointAt(0) as number));
   const pieces: string[] = [];
-  for (let at = 0; at < codePoints.length; ) {
-    const end = pieceEnd(codePoints, at, codePoints.length);
-    assert.ok(end > at);
-    pieces.push(String.fromCodePoint(...codePoints.subarray(at, end)));
-    at = end;
-  }
+  const walk = (step: number, start: number, end: number): void => {
+    if (step === steps.length) {
+      pieces.push(String.fromCodePoint(...codePoints.subarray(start, end)));
+      return;
+    }
+    for (let at = start; at < end; ) {
+      const next = steps[step](codePoints, at, end);
+      assert.ok(next > at && next <= end);
+      walk(step + 1, at, next);
+      at = next;
+    }
+  };
+  walk(0, 0, codePoints.length);
   return pieces;
 }

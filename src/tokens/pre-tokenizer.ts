@@ -1,107 +1,191 @@
 /**
- * Cuts text into the pieces that are merged separately, exactly as llama.cpp does (unicode.cpp and
- * the pre-tokenizer table of llama-vocab.cpp, release v0.5.0). There the regular expressions are
- * hand-written scanners whose lookahead ends at the fragment, and so they are here:
- *
- *   gpt-2    's|'t|'re|'ve|'m|'ll|'d | ?L+ | ?N+ | ?other+ | space+ before space | space+
- *   smollm   every number character alone; between them as gpt-2, and neither side sees the other
- *   qwen2    contractions in any case | [not CR LF L N]?L+ | N | ?other+[CR LF]* | space*[CR LF]+
- *            | space+ before space | space+
+ * How a text is cut into the pieces that are merged separately: as llama.cpp does it for the
+ * pre-tokenizer that a GGUF file names (llama-vocab.cpp and unicode.cpp, release v0.5.0), or by the
+ * steps that a tokenizer.json lists. Each step cuts the pieces of the one before; a step's lookahead
+ * ends at such a piece.
  */
-import { CLASSES, LETTER, NUMBER, OTHER, SPACE } from './character-class.ts';
+import {
+  type Normalizer,
+  SENTENCE_PIECE,
+  SENTENCE_PIECE_LED,
+  type Split,
+  type TextRules,
+} from '../model/vocabulary.ts';
+import { CASELESS, CLASSES, LETTER, MARK } from './character-class.ts';
+import type { Spelling, Whole } from './merge-rules.ts';
+import { cased, gpt2, type PieceEnd, words } from './scanners.ts';
+import { splitter } from './splitter.ts';
+import { classes16 } from './unicode-16.ts';
 
-/** Where the piece that begins at `start` ends; `end` is the end of the text. */
-export type PieceEnd = (codePoints: Uint32Array, start: number, end: number) => number;
+export interface PreTokenizer {
+  normalizers: readonly Normalizer[];
+  steps: readonly PieceEnd[];
+  spelling: Spelling;
+}
 
-/** Pre-tokenizers by llama.cpp's name; several names share a rule there. */
-export const PRE_TOKENIZERS: ReadonlyMap<string, PieceEnd> = new Map([
-  ['qwen2', qwen2],
-  ['deepseek-r1-qwen', qwen2],
-  ['smollm', smollm],
-  ['starcoder', smollm],
-  ['refact', smollm],
-  ['command-r', smollm],
-  ['gpt-2', gpt2],
-]);
+/**
+ * By llama.cpp's name, of which several share a rule there, or by rules. Undefined where a name is not
+ * known here; throws `PatternError` where a pattern is not supported.
+ */
+export function preTokenizerOf(stated: string | TextRules): PreTokenizer | undefined {
+  return typeof stated === 'string' ? named(stated) : ruled(stated);
+}
 
-const APOSTROPHE = 0x27;
-const BLANK = 0x20;
-const CR = 0x0d;
-const LF = 0x0a;
-/** Sets the case bit: 'S' and 's' alike, and no other code point becomes a letter by it. */
-const LOWER = 0x20;
-
-function qwen2(codePoints: Uint32Array, start: number, end: number): number {
-  const first = codePoints[start];
-  if (first === APOSTROPHE) {
-    const length = contraction(codePoints, start, end, LOWER);
-    if (length > 0) return start + length;
+/** How the tokens of a vocabulary are written; names that are not known here mean bytes. */
+export function spellingOf(stated: string | TextRules): Spelling {
+  if (typeof stated !== 'string') {
+    return { alphabet: stated.alphabet, whole: stated.ignoreMerges ? 'all' : 'none' };
   }
-  const kind = CLASSES[first];
-  if (kind === NUMBER) return start + 1;
-  const hasNext = start + 1 < end;
-  if (kind === LETTER || (!breaksLine(first) && hasNext && isLetter(codePoints[start + 1]))) {
-    return runEnd(codePoints, start + 1, end, LETTER);
-  }
-  const marks = first === BLANK && hasNext ? start + 1 : start;
-  if (CLASSES[codePoints[marks]] === OTHER) {
-    let at = runEnd(codePoints, marks + 1, end, OTHER);
-    while (at < end && breaksLine(codePoints[at])) at++;
-    return at;
-  }
-  const spaces = runEnd(codePoints, start, end, SPACE);
-  for (let at = spaces; at > start; at--) if (breaksLine(codePoints[at - 1])) return at;
-  return spacesEnd(start, spaces, end);
+  const { alphabet = 'bytes', whole = 'none' } = groupOf(stated) ?? {};
+  return { alphabet, whole };
 }
 
-function smollm(codePoints: Uint32Array, start: number, end: number): number {
-  const kind = CLASSES[codePoints[start]];
-  if (kind === NUMBER) return start + 1;
-  if (kind === SPACE) {
-    const spaces = runEnd(codePoints, start + 1, end, SPACE);
-    if (spaces < end && CLASSES[codePoints[spaces]] === NUMBER) return spaces;
-  }
-  return gpt2(codePoints, start, end);
+function groupOf(name: string): Group | undefined {
+  return GROUPS.find(({ names }) => names.includes(name));
 }
 
-function gpt2(codePoints: Uint32Array, start: number, end: number): number {
-  const first = codePoints[start];
-  if (first === APOSTROPHE) {
-    const length = contraction(codePoints, start, end, 0);
-    if (length > 0) return start + length;
-  }
-  const run = first === BLANK && start + 1 < end ? start + 1 : start;
-  const kind = CLASSES[codePoints[run]];
-  if (kind !== SPACE) return runEnd(codePoints, run + 1, end, kind);
-  return spacesEnd(start, runEnd(codePoints, run + 1, end, SPACE), end);
+function named(name: string): PreTokenizer | undefined {
+  const known = groupOf(name);
+  if (known === undefined) return undefined;
+  const { normalizers = [], steps } = known;
+  return { normalizers, steps: steps(), spelling: spellingOf(name) };
 }
 
-/** A run of spaces leaves its last one to what follows, if it has another and something follows. */
-function spacesEnd(start: number, spaces: number, end: number): number {
-  return spaces - start > 1 && spaces < end ? spaces - 1 : spaces;
+function ruled(rules: TextRules): PreTokenizer {
+  return {
+    normalizers: rules.normalizers,
+    steps: rules.splits.map((split) => splitter(split, classes16())),
+    spelling: spellingOf(rules),
+  };
 }
 
-/** Length of the English contraction at an apostrophe, or 0. `fold` is or-ed into its letters. */
-function contraction(codePoints: Uint32Array, start: number, end: number, fold: number): number {
-  if (start + 1 >= end) return 0;
-  const one = codePoints[start + 1] | fold;
-  if (one === 0x73 || one === 0x74 || one === 0x6d || one === 0x64) return 2; // s t m d
-  if (start + 2 >= end) return 0;
-  const two = codePoints[start + 2] | fold;
-  if (two === 0x65 && (one === 0x72 || one === 0x76)) return 3; // re ve
-  return one === 0x6c && two === 0x6c ? 3 : 0; // ll
+interface Group {
+  names: readonly string[];
+  normalizers?: readonly Normalizer[];
+  steps: () => readonly PieceEnd[];
+  whole?: Whole;
+  alphabet?: TextRules['alphabet'];
 }
 
-function runEnd(codePoints: Uint32Array, from: number, end: number, kind: number): number {
-  let at = from;
-  while (at < end && CLASSES[codePoints[at]] === kind) at++;
-  return at;
+const SPACES_MARKED: Normalizer = { kind: 'replace', literal: ' ', by: '\u2581' };
+const BLANKS = '\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+';
+const ASCII_SIGNS = '[!"#$%&\'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~]';
+
+const GROUPS: readonly Group[] = [
+  {
+    names: [
+      ...['qwen2', 'deepseek-r1-qwen', 'kormo', 'f2llmv2', 'megrez', 'stablelm2', 'hunyuan'],
+      ...['solar-open', 'grok-2'],
+    ],
+    steps: () => [words({ classes: CLASSES, word: LETTER, digits: 1, fold: 'ascii' })],
+  },
+  {
+    names: ['qwen35'],
+    steps: () => [words({ classes: CLASSES, word: LETTER | MARK, digits: 1, fold: 'ascii' })],
+  },
+  {
+    names: [
+      ...['llama3', 'llama-v3', 'llama-bpe', 'falcon3', 'falcon-h1', 'pixtral', 'midm-2.0'],
+      ...['lfm2', 'jina-v5-nano'],
+    ],
+    steps: () => [words({ classes: CLASSES, word: LETTER, digits: 3, fold: 'ascii' })],
+    whole: 'all',
+  },
+  {
+    names: ['dbrx', 'smaug-bpe', 'glm4', 'chatglm-bpe'],
+    steps: () => [words({ classes: CLASSES, word: LETTER, digits: 3, fold: 'ascii' })],
+  },
+  {
+    names: ['gpt-4o', 'llama4', 'kanana2', 'talkie', 'minimax-m2'],
+    steps: () => [cased({ classes: asciiCased(), digits: 3, fold: 'ascii' })],
+  },
+  {
+    names: ['tekken'],
+    steps: () => [cased({ classes: asciiCased(), digits: 1, fold: 'none' })],
+    whole: 'all',
+  },
+  {
+    names: [
+      'smollm',
+      'starcoder',
+      'refact',
+      'command-r',
+      'codeshell',
+      'exaone',
+      'minerva-7b',
+      'mellum2',
+    ],
+    steps: () => [...patterns('\\p{N}'), gpt2({ classes: CLASSES })],
+  },
+  {
+    names: [
+      ...['gpt-2', 'phi-2', 'jina-es', 'jina-de', 'gigachat'],
+      ...['a.x-4.0', 'mellum', 'modern-bert', 'mpt', 'olmo', 'jais', 'trillion'],
+      ...['granite-docling', 'exaone4'],
+    ],
+    steps: () => [gpt2({ classes: CLASSES })],
+  },
+  {
+    names: ['deepseek-v3', 'hunyuan-dense', 'joyai-llm', 'hy_v4'],
+    steps: () =>
+      patterns(
+        '\\p{N}{1,3}',
+        '[一-龥぀-ゟ゠-ヿ]+',
+        `${ASCII_SIGNS}[A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|${BLANKS}`,
+      ),
+  },
+  {
+    names: ['deepseek-coder'],
+    steps: () => patterns('[\\r\\n]', '\\s?\\p{L}+', '\\s?\\p{P}+', '[一-龥ࠀ-一가-퟿]+', '\\p{N}'),
+  },
+  {
+    names: ['seed-coder'],
+    steps: () =>
+      patterns(
+        `'(?:[sStTmMdD]|[rR][eE]|[vV][eE]|[lL][lL])|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}\\r\\n]+|${BLANKS}`,
+      ),
+  },
+  {
+    names: ['bailingmoe', 'bailingmoe2', 'llada-moe'],
+    steps: () =>
+      patterns(
+        "'(?:[sStTmMdD]|[rR][eE]|[vV][eE]|[lL][lL])|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+",
+      ),
+  },
+  {
+    names: ['gemma4'],
+    normalizers: [SPACES_MARKED],
+    steps: () => patterns('[\\n]+'),
+    alphabet: 'characters',
+    whole: 'lineBreaks',
+  },
+  {
+    names: [SENTENCE_PIECE],
+    normalizers: [SPACES_MARKED],
+    steps: () => [],
+    alphabet: 'characters',
+  },
+  {
+    names: [SENTENCE_PIECE_LED],
+    normalizers: [{ kind: 'prepend', text: ' ' }, SPACES_MARKED],
+    steps: () => [],
+    alphabet: 'characters',
+  },
+];
+
+function patterns(...sources: string[]): PieceEnd[] {
+  return sources
+    .map((source): Split => ({ pattern: { kind: 'regex', source }, behavior: 'isolated' }))
+    .map((split) => splitter(split, CLASSES));
 }
 
-function isLetter(codePoint: number): boolean {
-  return CLASSES[codePoint] === LETTER;
-}
-
-function breaksLine(codePoint: number): boolean {
-  return codePoint === CR || codePoint === LF;
+/**
+ * llama.cpp knows case in ASCII only, where an expression asks for it: other letters count as upper
+ * and as lower, and marks as neither.
+ */
+function asciiCased(): Uint8Array {
+  return CLASSES.map((kind, code) => {
+    if (code >= 0x80 && (kind & LETTER) !== 0) return CASELESS;
+    return kind === MARK ? 0 : kind;
+  });
 }

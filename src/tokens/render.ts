@@ -1,6 +1,7 @@
 /** A conversation as chat templates read it: the shape transformers and vLLM hand to them. */
 import { GatewayError } from '../model/error.ts';
 import { type Chat, type Content, type Message, type Tool, textOf } from '../model/request.ts';
+import type { RenderForm } from './render-form.ts';
 import { readJson } from './template/json.ts';
 import type { Template } from './template/template.ts';
 import { TemplateError, TemplateRefusal } from './template/template-error.ts';
@@ -13,8 +14,7 @@ export interface TokenNames {
 }
 
 export interface RenderSettings extends TokenNames {
-  /** Tool arguments go in as the model wrote them, not as the object they are. */
-  argumentsAsText: boolean;
+  form: RenderForm;
 }
 
 /** Throws a GatewayError where the conversation is not one for this model. */
@@ -34,21 +34,21 @@ export function renderChat(template: Template, chat: Chat, settings: RenderSetti
 
 export function templateInput(
   chat: Chat,
-  { argumentsAsText, ...names }: RenderSettings,
+  { form, ...names }: RenderSettings,
 ): Record<string, unknown> {
   const input: Record<string, unknown> = {
-    messages: chat.messages.map((message) => messageInput(message, argumentsAsText)),
+    messages: chat.messages.map((message) => messageInput(message, form)),
     tools: chat.tools.length > 0 ? chat.tools.map(toolInput) : null,
     documents: null,
-    add_generation_prompt: true,
+    add_generation_prompt: chat.generationPrompt ?? true,
     ...names,
   };
   if (chat.thinking !== undefined) input.enable_thinking = chat.thinking;
   return input;
 }
 
-function messageInput(message: Message, argumentsAsText: boolean): Record<string, unknown> {
-  const content = contentInput(message.content);
+function messageInput(message: Message, form: RenderForm): Record<string, unknown> {
+  const content = contentInput(message.content, form);
   if (message.role === 'tool') {
     return { role: 'tool', content, tool_call_id: message.toolCallId };
   }
@@ -56,19 +56,20 @@ function messageInput(message: Message, argumentsAsText: boolean): Record<string
   const input: Record<string, unknown> = { role: 'assistant', content };
   if (message.reasoning !== undefined) input.reasoning_content = message.reasoning;
   if (message.toolCalls.length > 0) {
+    if (form.emptyContentAsNull && textOf(message.content) === '') input.content = null;
     input.tool_calls = message.toolCalls.map(({ id, name, argumentsJson }) => ({
       id,
       type: 'function',
       function: {
         name,
-        arguments: argumentsAsText ? argumentsJson || '{}' : argumentsInput(argumentsJson),
+        arguments: form.argumentsAsText ? argumentsJson || '{}' : argumentsInput(argumentsJson),
       },
     }));
   }
   return input;
 }
 
-function contentInput(content: readonly Content[]): string {
+function contentInput(content: readonly Content[], form: RenderForm): unknown {
   if (content.some(({ kind }) => kind === 'image')) {
     throw new GatewayError(
       'invalid_request',
@@ -76,7 +77,8 @@ function contentInput(content: readonly Content[]): string {
       { param: 'messages' },
     );
   }
-  return textOf(content);
+  const text = textOf(content);
+  return form.contentAsParts ? [{ type: 'text', text }] : text;
 }
 
 /**

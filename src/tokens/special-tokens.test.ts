@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { overlap, SpecialTokens } from './special-tokens.ts';
+import type { AddedToken } from '../model/vocabulary.ts';
+import { type Found, overlap, SpecialTokens } from './special-tokens.ts';
 
 test('cuts as llama.cpp does, wherever tokens cannot overlap', () => {
   const letters = fc.constantFrom('a', 'b', 'c', 'd');
@@ -22,19 +23,46 @@ test('cuts as llama.cpp does, wherever tokens cannot overlap', () => {
 test('an overlap is found', () => {
   assert.deepEqual(overlap(['<a>', '><', 'x']), { ends: '<a>', begins: '><' });
   assert.equal(overlap(['<a>', '<a', '<|a|>', '||', '[PAD1]', '[PAD12]']), undefined);
-  assert.deepEqual(overlap(['  ', '   ']), { ends: '  ', begins: '   ' });
+  assert.equal(overlap(['  ', '   ', 'aa', 'aaaa']), undefined);
+  assert.deepEqual(overlap(['aa', 'ab']), { ends: 'aa', begins: 'ab' });
+  assert.deepEqual(overlap(['ba', 'aa']), { ends: 'ba', begins: 'aa' });
+});
+
+test('a token takes along white space, or not, and may want to stand alone', () => {
+  const text = 'x  <a>\u00a0\n y<b> <b>z <b>. <b>\u0301';
+  const found = (changes: Partial<AddedToken>[]) => {
+    const specials = new SpecialTokens([added('<a>', 0, changes[0]), added('<b>', 1, changes[1])]);
+    return foundIn(specials, text).map(({ start, end }) => text.slice(start, end));
+  };
+  assert.deepEqual(found([{}, {}]), ['<a>', '<b>', '<b>', '<b>', '<b>']);
+  assert.deepEqual(found([{ stripsLeft: true }, { stripsRight: true }]), [
+    ...['  <a>', '<b> ', '<b>', '<b>', '<b>'],
+  ]);
+  assert.deepEqual(found([{ stripsRight: true }, { stripsLeft: true }]), [
+    ...['<a>\u00a0\n ', '<b>', ' <b>', ' <b>', ' <b>'],
+  ]);
+  assert.deepEqual(found([{ wholeWord: true }, { wholeWord: true }]), ['<a>', '<b>']);
 });
 
 function cut(text: string, specials: string[]): string[] {
-  const tokens = new SpecialTokens(specials.map((it, id) => ({ id, text: it })));
-  const codePoints = Uint32Array.from(text, (it) => it.charCodeAt(0));
-  const found: string[] = [];
+  const tokens = new SpecialTokens(specials.map((it, id) => added(it, id)));
+  return foundIn(tokens, text).map(({ id, start }) => `${start} ${specials[id]}`);
+}
+
+function foundIn(specials: SpecialTokens, text: string): Found[] {
+  const found: Found[] = [];
   for (let at = 0; at < text.length; ) {
-    const match = tokens.match(codePoints, at, text.length);
-    if (match !== undefined) found.push(`${at} ${specials[match.id]}`);
-    at = match?.end ?? at + 1;
+    const next = specials.find(text, at, text.length);
+    if (next === undefined) break;
+    found.push(next);
+    at = next.end;
   }
   return found;
+}
+
+function added(text: string, id: number, changes: Partial<AddedToken> = {}): AddedToken {
+  const flags = { normalized: false, stripsLeft: false, stripsRight: false, wholeWord: false };
+  return { id, text, ...flags, ...changes };
 }
 
 /** Each special token, longest first, everywhere in what is left. */

@@ -1,71 +1,135 @@
 /**
- * Finds the tokens that are cut out of a text before it is pre-tokenized.
+ * Finds the tokens that are cut out of a text before it is pre-tokenized: at each place, from left to
+ * right, the longest that begins there.
  *
  * llama.cpp takes them longest first, each everywhere, over what the longer ones left
  * (`tokenizer_st_partition`). Where no two of them can overlap by an end and a beginning, that is
- * the same as taking the longest at each place from left to right, which needs one pass; `overlap`
- * finds the vocabularies where two can.
+ * the same; `overlap` finds the vocabularies where two can. `tokenizers` searches as is done here, and
+ * then lets a token take along white space or refuses it inside a word (its `find_matches`).
  */
-export class SpecialTokens {
-  readonly #root: Node = { id: undefined, next: new Map() };
-  /** By the low 16 bits of a code point: whether one may begin here. */
-  readonly #begins = new Uint8Array(0x10000);
+import type { AddedToken } from '../model/vocabulary.ts';
 
-  constructor(specials: readonly { id: number; text: string }[]) {
-    for (const { id, text } of specials) {
-      const codePoints = Array.from(text, (character) => character.codePointAt(0) as number);
+export class SpecialTokens {
+  readonly #root: Node = { token: undefined, next: new Map() };
+  /** By UTF-16 unit: whether one may begin with it. */
+  readonly #begins = new Uint8Array(0x10000);
+  readonly #count: number;
+
+  constructor(tokens: readonly AddedToken[]) {
+    this.#count = tokens.length;
+    for (const token of tokens) {
       let node = this.#root;
-      for (const codePoint of codePoints) {
-        const known = node.next.get(codePoint);
-        const next = known ?? { id: undefined, next: new Map() };
-        if (known === undefined) node.next.set(codePoint, next);
+      for (let i = 0; i < token.text.length; i++) {
+        const unit = token.text.charCodeAt(i);
+        const known = node.next.get(unit);
+        const next = known ?? { token: undefined, next: new Map() };
+        if (known === undefined) node.next.set(unit, next);
         node = next;
       }
-      node.id = id;
-      this.#begins[codePoints[0] & 0xffff] = 1;
+      node.token ??= token;
+      this.#begins[token.text.charCodeAt(0)] = 1;
     }
   }
 
-  /** The longest special token that begins at `at`. */
-  match(codePoints: Uint32Array, at: number, end: number): Match | undefined {
-    if (this.#begins[codePoints[at] & 0xffff] === 0) return undefined;
-    let longest: Match | undefined;
+  /** The first of them in `text[from, end)`, whose last match ended at `from`. */
+  find(text: string, from: number, end: number): Found | undefined {
+    if (this.#count === 0) return undefined;
+    for (let at = from; at < end; at++) {
+      if (this.#begins[text.charCodeAt(at)] === 0) continue;
+      const token = this.#longest(text, at, end);
+      if (token === undefined) continue;
+      const stop = at + token.text.length;
+      if (token.wholeWord && (endsInWord(text, from, at) || beginsInWord(text, stop, end))) {
+        at = stop - 1;
+        continue;
+      }
+      const start = token.stripsLeft ? spacesBefore(text, from, at) : at;
+      return { id: token.id, start, end: token.stripsRight ? spacesAfter(text, stop, end) : stop };
+    }
+    return undefined;
+  }
+
+  #longest(text: string, at: number, end: number): AddedToken | undefined {
+    let longest: AddedToken | undefined;
     let node: Node | undefined = this.#root;
     for (let i = at; i < end; i++) {
-      node = node.next.get(codePoints[i]);
+      node = node.next.get(text.charCodeAt(i));
       if (node === undefined) break;
-      if (node.id !== undefined) longest = { id: node.id, end: i + 1 };
+      if (node.token !== undefined) longest = node.token;
     }
     return longest;
   }
 }
 
-export interface Match {
+export interface Found {
   id: number;
+  start: number;
   end: number;
 }
 
 interface Node {
-  id: number | undefined;
+  token: AddedToken | undefined;
   next: Map<number, Node>;
 }
 
-/** Two different texts of which one can end with how the other begins, if there are such. */
+/** White_Space, which has no member beyond U+FFFF. */
+const SPACE = /[\p{White_Space}]/u;
+/** `\w` of Rust's regular expressions. */
+const WORD_END = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]$/u;
+const WORD_BEGIN = /^[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]/u;
+
+function endsInWord(text: string, start: number, at: number): boolean {
+  return WORD_END.test(text.slice(Math.max(start, at - 2), at));
+}
+
+function beginsInWord(text: string, at: number, end: number): boolean {
+  return WORD_BEGIN.test(text.slice(at, Math.min(end, at + 2)));
+}
+
+function spacesBefore(text: string, start: number, at: number): number {
+  let from = at;
+  while (from > start && SPACE.test(text[from - 1])) from--;
+  return from;
+}
+
+function spacesAfter(text: string, at: number, end: number): number {
+  let to = at;
+  while (to < end && SPACE.test(text[to])) to++;
+  return to;
+}
+
+/**
+ * Two different texts of which one can end with how the other begins, if there are such. Two runs of
+ * one character do not count: the longest first is then the same as from left to right.
+ */
 export function overlap(texts: readonly string[]): { ends: string; begins: string } | undefined {
-  const beginnings = new Map<string, string[]>();
+  const beginnings = new Map<string, Owners>();
   for (const text of texts) {
     for (let length = 1; length < text.length; length++) {
       const beginning = text.slice(0, length);
-      const owners = beginnings.get(beginning);
-      if (owners === undefined) beginnings.set(beginning, [text]);
-      else if (owners.length < 2) owners.push(text); // one is not the text itself
+      const owners = beginnings.get(beginning) ?? { runs: [], others: [] };
+      beginnings.set(beginning, owners);
+      const alike = isRun(text) ? owners.runs : owners.others;
+      if (alike.length < 2) alike.push(text); // one is not the text itself
     }
   }
   for (const ends of texts) {
     for (let start = 1; start < ends.length; start++) {
-      const begins = beginnings.get(ends.slice(start))?.find((owner) => owner !== ends);
+      const owners = beginnings.get(ends.slice(start));
+      const others = owners?.others.find((owner) => owner !== ends);
+      const begins = others ?? (isRun(ends) ? undefined : owners?.runs[0]);
       if (begins !== undefined) return { ends, begins };
     }
   }
   return undefined;
+}
+
+interface Owners {
+  runs: string[];
+  others: string[];
+}
+
+function isRun(text: string): boolean {
+  for (let i = 1; i < text.length; i++) if (text[i] !== text[0]) return false;
+  return true;
 }

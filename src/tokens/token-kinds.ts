@@ -1,11 +1,9 @@
-/**
- * llama.cpp does not believe every token type in a model file: what looks like the end of an answer
- * is a control token to it (llama-vocab.cpp, release v0.5.0). `</s>` in Qwen's vocabulary is one.
- */
+/** What tokens are by their text alone, as llama.cpp knows it (llama-vocab.cpp, release v0.5.0). */
 import type { TokenKind } from '../model/vocabulary.ts';
 
-export function effectiveKind(text: string, kind: TokenKind): TokenKind {
-  return ENDS.has(text) ? 'control' : kind;
+/** Whether a token ends an answer by its text alone. */
+export function endsAnswer(text: string): boolean {
+  return ENDS.has(text);
 }
 
 /** Whether llama.cpp may or may not take the token for a control token. */

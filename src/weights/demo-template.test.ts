@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Chat, Message, Tool } from '../model/request.ts';
 import { renderChat } from '../tokens/render.ts';
+import { renderFormOf } from '../tokens/render-form.ts';
 import { Template } from '../tokens/template/template.ts';
 import { DEMO_TEMPLATE } from './demo-template.ts';
 
@@ -11,7 +12,7 @@ const template = new Template(DEMO_TEMPLATE, () => new Date(0));
 function render(messages: Message[], tools: Chat['tools'] = []): string {
   const toolChoice = { kind: 'auto' } as const;
   const chat = { model: 'demo', messages, tools, toolChoice, thinking: undefined };
-  return renderChat(template, chat, { argumentsAsText: true });
+  return renderChat(template, chat, { form: renderFormOf(template) });
 }
 
 const says = (role: 'system' | 'user', text: string): Message => ({

@@ -22,6 +22,8 @@ export interface ModelInfo {
   blockCaching: { possible: true } | { possible: false; why: string };
   /** Random weights, and how many tokens an answer is to have; undefined for a real model. */
   demo: { answerTokensMin: number; answerTokensMax: number } | undefined;
+  /** `enum llama_pooling_type`: how vectors of a text are made, where the model is made for that. */
+  pooling: number | undefined;
 }
 
 const F16_BYTES = 2;
@@ -60,6 +62,7 @@ export function modelInfo(gguf: Gguf): ModelInfo {
     tensorBytes: gguf.tensors.reduce((sum, it) => sum + it.bytes, 0),
     blockCaching: blockCachingOf(gguf, architecture, compressed),
     demo: demoOf(gguf),
+    pooling: gguf.number(of('pooling_type')),
   };
 }
 

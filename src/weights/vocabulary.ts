@@ -1,4 +1,9 @@
-import type { TokenKind, Vocabulary } from '../model/vocabulary.ts';
+import {
+  SENTENCE_PIECE,
+  SENTENCE_PIECE_LED,
+  type TokenKind,
+  type Vocabulary,
+} from '../model/vocabulary.ts';
 import type { Gguf } from './gguf.ts';
 import { GgufError } from './gguf.ts';
 
@@ -13,24 +18,42 @@ export function vocabularyOf(gguf: Gguf): Vocabulary {
   if (ids.size < tokens.length) {
     throw new GgufError(`${gguf.path} lists a token twice; convert the model again.`);
   }
-  const preTokenizer = gguf.text('tokenizer.ggml.pre') || 'default';
   const beginToken = idUnder(gguf, 'bos', tokens.length);
   const algorithm = gguf.text('tokenizer.ggml.model');
+  const preTokenizer = preTokenizerOf(gguf);
+  const scores = algorithm === 'llama' ? gguf.numbers('tokenizer.ggml.scores') : undefined;
+  const merged = algorithm === 'gpt2' || algorithm === 'gemma4' || scores?.length === tokens.length;
   const begins = algorithm === 'llama' || algorithm === 'bert' || BEGINNERS.has(preTokenizer);
   const addsBegin = gguf.flag('tokenizer.ggml.add_bos_token') ?? begins;
   const endTokens = endTokensOf(gguf, ids);
   return {
-    algorithm: algorithm === 'gpt2' ? 'bpe' : 'other',
+    algorithm: merged ? 'bpe' : 'other',
     preTokenizer,
     tokens,
     kinds: kindsOf(gguf, tokens, endTokens),
-    merges: gguf.texts('tokenizer.ggml.merges') ?? [],
+    merges: scores ? Float32Array.from(scores) : (gguf.texts('tokenizer.ggml.merges') ?? []),
     endTokens: [...endTokens],
     beginToken,
     endToken: idUnder(gguf, 'eos', tokens.length),
     addsBegin: addsBegin && beginToken !== undefined,
     template: gguf.text('tokenizer.chat_template'),
   };
+}
+
+/** Named by the file, or by its tokenizer where that cuts in one way only. */
+function preTokenizerOf(gguf: Gguf): string {
+  // To llama.cpp, special tokens of these models take along the white space after them.
+  if (/phi-?3/i.test(gguf.text('general.name') ?? '')) return 'phi-3';
+  switch (gguf.text('tokenizer.ggml.model')) {
+    case 'gemma4':
+      return 'gemma4';
+    case 'llama':
+      return gguf.flag('tokenizer.ggml.add_space_prefix') === false
+        ? SENTENCE_PIECE
+        : SENTENCE_PIECE_LED;
+    default:
+      return gguf.text('tokenizer.ggml.pre') || 'default';
+  }
 }
 
 /** Token kinds by llama.cpp's number for them; 0 is "undefined", and such tokens act as normal ones. */

@@ -2,14 +2,21 @@
 import { unreachable } from '../../base/assert.ts';
 import type { Arguments, Expression, FilterCall } from './ast.ts';
 import { each, FILTERS } from './filters.ts';
-import { CALLABLE_NAMES } from './methods.ts';
+import { limit, TEXT_MAX } from './limits.ts';
+import {
+  CALLABLE_NAMES,
+  DICT_METHODS,
+  METHOD_NAMES,
+  type Methods,
+  STRING_METHODS,
+} from './methods.ts';
 import { attributeOf, BINARY, COMPARE, itemOf, negate, sliceOf } from './operators.ts';
 import { print } from './printing.ts';
 import type { Frame, Place, Scope } from './scope.ts';
 import { bind, type Signature } from './signature.ts';
 import { refuse, TemplateError } from './template-error.ts';
 import { TESTS } from './tests.ts';
-import { Callable, isTrue, Tuple, typeName, type Value } from './values.ts';
+import { Callable, isDict, isTrue, lookUp, Tuple, typeName, type Value } from './values.ts';
 
 export type Evaluate = (frame: Frame) => Value;
 
@@ -41,12 +48,16 @@ export function compileExpression(expression: Expression, scope: Scope): Evaluat
     }
     case 'dict': {
       const pairs = expression.pairs.map(({ key, value }) => [sub(key), sub(value)] as const);
-      return (frame) => new Map(pairs.map(([key, value]) => [key(frame), value(frame)]));
+      return (frame) => new Map(pairs.map(([key, value]) => [dictKey(key(frame)), value(frame)]));
     }
     case 'attribute': {
       const object = sub(expression.object);
       const { name } = expression;
-      return (frame) => attributeOf(object(frame), name);
+      if (METHOD_NAMES.has(name)) return (frame) => attributeOf(object(frame), name);
+      return (frame) => {
+        const value = object(frame);
+        return isDict(value) ? lookUp(value, name) : attributeOf(value, name);
+      };
     }
     case 'item': {
       const object = sub(expression.object);
@@ -77,6 +88,13 @@ export function compileExpression(expression: Expression, scope: Scope): Evaluat
     default:
       return compileOperation(expression, sub);
   }
+}
+
+/** Of keys, `True` is 1 to Python, and 1.0 is too: all but plain texts and integers are refused. */
+function dictKey(key: Value): Value {
+  if (typeof key === 'string' || key === null) return key;
+  if (typeof key === 'number' && Number.isInteger(key)) return key;
+  throw new TemplateError(`${typeName(key)} is not supported as a key`);
 }
 
 type Operand = 'constant' | 'name' | 'list' | 'tuple' | 'dict' | 'attribute' | 'item' | 'slice';
@@ -117,7 +135,12 @@ function compileOperation(expression: Operation, sub: (it: Expression) => Evalua
     }
     case 'concat': {
       const items = expression.items.map(sub);
-      return (frame) => items.map((item) => print(item(frame))).join('');
+      return (frame) => {
+        let text = '';
+        for (const item of items) text += print(item(frame));
+        limit(text.length, TEXT_MAX, 'a text');
+        return text;
+      };
     }
     case 'compare':
       return compileCompare(expression, sub);
@@ -142,6 +165,10 @@ function compileCompare(
     holds: COMPARE[operator],
     value: sub(value),
   }));
+  if (rest.length === 1) {
+    const [{ holds, value }] = rest;
+    return (frame) => holds(first(frame), value(frame));
+  }
   return (frame) => {
     let left = first(frame);
     for (const { holds, value } of rest) {
@@ -174,26 +201,44 @@ type Call = Extract<Expression, { kind: 'call' }>;
 export function compileCall(
   { callee, arguments: given, line }: Call,
   scope: Scope,
-  more: (frame: Frame) => [string, Value][] = () => [],
+  more?: (frame: Frame) => [string, Value][],
 ): Evaluate {
-  if (callee.kind === 'attribute' && !CALLABLE_NAMES.has(callee.name)) {
-    refuse(line, `the unsupported method ${callee.name}`);
-  }
-  const target = compileExpression(callee, scope);
   const positional = given.positional.map((it) => compileExpression(it, scope));
   const named = given.named.map(({ name, value }) => {
     return [name, compileExpression(value, scope)] as const;
   });
-  return (frame) => {
-    const called = target(frame);
+  const invoke = (frame: Frame, called: Value): Value => {
     if (!(called instanceof Callable)) {
       throw new TemplateError(`${typeName(called)} is called as a function`);
     }
     const values = positional.map((it) => it(frame));
     const byName = new Map(named.map(([name, value]): [string, Value] => [name, value(frame)]));
-    for (const [name, value] of more(frame)) byName.set(name, value);
+    for (const [name, value] of more?.(frame) ?? []) byName.set(name, value);
     return called.call(values, byName);
   };
+  if (callee.kind !== 'attribute') {
+    const target = compileExpression(callee, scope);
+    return (frame) => invoke(frame, target(frame));
+  }
+  const { name } = callee;
+  if (!CALLABLE_NAMES.has(name)) refuse(line, `the unsupported method ${name}`);
+  const object = compileExpression(callee.object, scope);
+  const isDirect = named.length === 0 && more === undefined;
+  const ofString = isDirect ? direct(STRING_METHODS, name, positional.length) : undefined;
+  const ofDict = isDirect ? direct(DICT_METHODS, name, positional.length) : undefined;
+  return (frame) => {
+    const self = object(frame);
+    const method = typeof self === 'string' ? ofString : isDict(self) ? ofDict : undefined;
+    if (method === undefined) return invoke(frame, attributeOf(self, name));
+    if (positional.length === 1) return method(self as never, positional[0](frame));
+    return method(self as never, ...positional.map((it) => it(frame)));
+  };
+}
+
+/** The method where its arguments fit as they stand; most calls are such. */
+function direct({ supported }: Methods, name: string, count: number): Signature['run'] | undefined {
+  const known = Object.hasOwn(supported, name) ? supported[name] : undefined;
+  return known !== undefined && count <= known.parameters.length ? known.run : undefined;
 }
 
 /** Applies filters one after the other to the text of a block. */
@@ -231,11 +276,13 @@ function compileApply(
   scope: Scope,
 ): Apply {
   if (!Object.hasOwn(known, name)) return refuse(line, `the unsupported ${what} ${name}`);
-  const { parameters, run } = known[name];
-  const values = bindOrRefuse(parameters, given, `the ${what} ${name}`, line).map(
-    (it) => it && compileExpression(it, scope),
-  );
-  return (frame, subject) => run(subject as never, ...values.map((it) => it?.(frame)));
+  const { parameters, defaults, run } = known[name];
+  const bound = bindOrRefuse(parameters, given, `the ${what} ${name}`, line);
+  const values = Array.from({ length: Math.max(bound.length, defaults?.length ?? 0) }, (_, i) => {
+    const expression = bound[i];
+    return expression === undefined ? () => defaults?.[i] : compileExpression(expression, scope);
+  });
+  return (frame, subject) => run(subject as never, ...values.map((it) => it(frame)));
 }
 
 function bindOrRefuse(
@@ -246,7 +293,7 @@ function bindOrRefuse(
 ): (Expression | undefined)[] {
   try {
     const byName = named.map(({ name, value }) => [name, value] as const);
-    return Array.from(bind(parameters, positional, byName)); // without holes
+    return bind(parameters, positional, byName);
   } catch (thrown) {
     if (!(thrown instanceof TemplateError)) throw thrown;
     return refuse(line, `${what}, where ${thrown.message}`);

@@ -10,6 +10,7 @@ import {
   type Evaluate,
   readPlace,
 } from './compile-expression.ts';
+import { limit, ROUNDS_MAX, TEXT_MAX } from './limits.ts';
 import { LoopState } from './operators.ts';
 import { print } from './printing.ts';
 import { type Frame, namesIn, Scope } from './scope.ts';
@@ -25,14 +26,19 @@ type Flow = 'on' | 'break' | 'continue';
 type Execute = (frame: Frame, out: Output) => Flow;
 type Assign = (frame: Frame, value: Value) => void;
 
-/** `position.line` follows what is executed, for the sentence of an error. */
+/** Where a rendering is: the line for the sentence of an error, rounds for their limit. */
+export interface Progress {
+  line: number;
+  rounds: number;
+}
+
 export function compileTemplate(
   body: Statement[],
-  position: { line: number },
+  progress: Progress,
 ): (input: Frame['input'], out: Output) => void {
   const scope = new Scope();
   scope.analyze(body);
-  const compiler = new Compiler(position);
+  const compiler = new Compiler(progress);
   const run = compiler.block(body, scope);
   const enter = compiler.enter(scope);
   return (input, out) => {
@@ -43,21 +49,21 @@ export function compileTemplate(
 }
 
 class Compiler {
-  readonly #position: { line: number };
+  readonly #progress: Progress;
 
-  constructor(position: { line: number }) {
-    this.#position = position;
+  constructor(progress: Progress) {
+    this.#progress = progress;
   }
 
   block(body: readonly Statement[], scope: Scope): Execute {
-    const position = this.#position;
+    const progress = this.#progress;
     const steps = body.map((statement) => ({
       line: statement.line,
       execute: this.#statement(statement, scope),
     }));
     return (frame, out) => {
       for (const { line, execute } of steps) {
-        position.line = line;
+        progress.line = line;
         const flow = execute(frame, out);
         if (flow !== 'on') return flow;
       }
@@ -143,6 +149,7 @@ class Compiler {
     inner.analyze(statement.body);
     const enter = this.enter(inner);
     const run = this.block(statement.body, inner);
+    const progress = this.#progress;
     const elseScope = scope.inner();
     elseScope.analyze(statement.otherwise);
     const enterElse = this.enter(elseScope);
@@ -155,6 +162,8 @@ class Compiler {
       }
       const loop = new LoopState(chosen);
       for (let i = 0; i < chosen.length; i++) {
+        limit(++progress.rounds, ROUNDS_MAX, 'its number of rounds');
+        limit(out.text.length, TEXT_MAX, 'its output');
         loop.index0 = i;
         frame.slots[loopSlot] = loop;
         assign(frame, chosen[i]);
@@ -215,8 +224,10 @@ class Compiler {
     const fallbacks = parameters.map((it) => it.fallback && compileExpression(it.fallback, inner));
     const enter = this.enter(inner);
     const run = this.block(body, inner);
+    const progress = this.#progress;
     return (outer) =>
       new Callable((positional, named) => {
+        limit(++progress.rounds, ROUNDS_MAX, 'its number of rounds');
         const frame: Frame = { slots: new Array(inner.slotCount), outer, input: outer.input };
         const given = takeArguments(parameters, positional, named);
         frame.slots[callerSlot] = given.caller;

@@ -1,25 +1,41 @@
 /** Against what Python's jinja2 rendered: see test/golden/templates/README.md. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import type { Chat, Message, Tool } from '../../model/request.ts';
 import { templateInput } from '../render.ts';
 import { readJson } from './json.ts';
 import { Template } from './template.ts';
-import { TemplateError } from './template-error.ts';
+import { TemplateError, TemplateRefusal } from './template-error.ts';
 
 const FOLDER = new URL('../../../test/golden/templates/', import.meta.url);
 const NOW = () => new Date(2026, 2, 4, 15, 6, 7);
-const SETTINGS = { bos_token: '<bos>', eos_token: '<eos>', argumentsAsText: false };
+const NAMES = { bos_token: '<bos>', eos_token: '<eos>' };
+
+const chats = JSON.parse(read('conversations.json'));
+const inputs = inputsOf(readJson(read('inputs.json')) as Inputs);
+
+for (const folder of ['', 'llama.cpp/']) {
+  for (const file of readdirSync(new URL(`./${folder}`, FOLDER))) {
+    if (!file.endsWith('.jinja')) continue;
+    test(`the template ${folder}${file} renders as in Python`, () => {
+      const template = new Template(read(folder + file), NOW);
+      const rendered = inputs.map(([name, input]): Case => [name, () => template.render(input)]);
+      check(rendered, read(`${folder}${file.slice(0, -'.jinja'.length)}.golden`));
+    });
+  }
+}
 
 for (const name of ['qwen3', 'smollm2', 'demo']) {
-  test(`the template ${name} renders as in Python`, () => {
+  test(`conversations become what the template ${name} reads`, () => {
     const template = new Template(read(`${name}.jinja`), NOW);
-    const { tools, conversations } = JSON.parse(read('conversations.json'));
-    const rendered = conversations.map((it: Conversation) => {
-      return [it.name, () => template.render(templateInput(chatOf(it, tools), SETTINGS))];
+    const form = { argumentsAsText: false, contentAsParts: false, emptyContentAsNull: false };
+    const settings = { ...NAMES, form };
+    const rendered = chats.conversations.map((it: Conversation): Case => {
+      const input = templateInput(chatOf(it, chats.tools), settings);
+      return [it.name, () => template.render(input)];
     });
-    check(rendered, read(`${name}.golden`));
+    check(rendered, read(`${name}.chats.golden`));
   });
 }
 
@@ -49,6 +65,22 @@ interface Conversation {
   thinking: boolean | null;
 }
 
+/** Read as tool arguments are, so that numbers stay what they were. */
+type Inputs = Map<'tools' | 'cases', never> & {
+  get(key: 'tools'): Map<string, unknown>;
+  get(key: 'cases'): Map<string, unknown>[];
+};
+
+/** As `raw_inputs` in scripts/goldens-templates.py. */
+function inputsOf(file: Inputs): [name: string, input: Record<string, unknown>][] {
+  return file.get('cases').map((given) => {
+    const { name, tools, ...rest } = Object.fromEntries(given);
+    const offered = (tools as string[] | undefined)?.map((it) => file.get('tools').get(it));
+    const input = { documents: null, add_generation_prompt: true, ...NAMES, ...rest };
+    return [name as string, { ...input, tools: offered ?? null }];
+  });
+}
+
 function chatOf(it: Conversation, tools: Record<string, Tool>): Chat {
   return {
     model: 'any',
@@ -63,30 +95,46 @@ function chatOf(it: Conversation, tools: Record<string, Tool>): Chat {
   };
 }
 
+/** A template's own refusal must have its words; what else Python raises for must throw. */
 function check(cases: Case[], golden: string): void {
-  const wanted = new Map(
-    golden
-      .slice(0, -1)
-      .split(/^=== /m)
-      .slice(1)
-      .map((block, i, all) => {
-        const lines = (i < all.length - 1 ? block.slice(0, -1) : block).split('\n');
-        return [lines[0], lines.slice(1)];
-      }),
+  const wanted = blocksOf(golden);
+  assert.deepEqual(
+    cases.map(([name]) => name),
+    [...wanted.keys()],
   );
-  assert.equal(wanted.size, cases.length);
   for (const [name, render, source = ''] of cases) {
-    const lines = wanted.get(name) ?? [];
-    if (lines[0]?.startsWith('!')) {
-      assert.throws(render, TemplateError, `${name}: ${source}`);
-      continue;
-    }
-    const text = lines.map((line) => line.slice(1)).join('\n');
-    const plain = text.replace(/\\u([0-9a-f]{4})/g, (_, hex) =>
-      String.fromCharCode(Number.parseInt(hex, 16)),
-    );
-    assert.equal(render(), plain, `${name}: ${source}`);
+    const { raises, text } = wanted.get(name) as Block;
+    if (raises) assert.throws(render, refusing(text), `${name}: ${source}`);
+    else assert.equal(render(), text, `${name}: ${source}`);
   }
+}
+
+function refusing(error: string): (thrown: unknown) => boolean {
+  const own = /^TemplateError: ([\s\S]*)$/.exec(error)?.[1];
+  return (thrown) => {
+    assert.ok(thrown instanceof TemplateError, String(thrown));
+    assert.equal(thrown instanceof TemplateRefusal ? thrown.message : undefined, own);
+    return true;
+  };
+}
+
+interface Block {
+  raises: boolean;
+  text: string;
+}
+
+/** `=== name`, then lines behind `|`, or behind `!` what Python raised. */
+function blocksOf(golden: string): Map<string, Block> {
+  const blocks = new Map<string, Block>();
+  for (const block of golden.split(/^=== /m).slice(1)) {
+    const [name, ...lines] = block.slice(0, -1).split('\n');
+    const text = lines
+      .map((line) => line.slice(1))
+      .join('\n')
+      .replace(/\\u([0-9a-f]{4})/g, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)));
+    blocks.set(name, { raises: lines[0].startsWith('!'), text });
+  }
+  return blocks;
 }
 
 function read(name: string): string {

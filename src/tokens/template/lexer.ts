@@ -3,7 +3,7 @@
  * break after a block or comment goes), `lstrip_blocks` (blanks before them on their line go), no
  * trailing line break of the whole. Rules as in jinja2/lexer.py 3.1.6.
  */
-import { SPACES } from './python-text.ts';
+import { SPACES, strip } from './python-text.ts';
 import { refuse } from './template-error.ts';
 
 export interface Token {
@@ -24,7 +24,6 @@ const NUMBER = /\d+(?:\.\d+)?(?:[eE][-+]?\d+)?/y;
 const STRING = /'([^'\\]*(?:\\[\s\S][^'\\]*)*)'|"([^"\\]*(?:\\[\s\S][^"\\]*)*)"/y;
 const OPERATOR = /\/\/|\*\*|[=!<>]=|[-+/*%~[\](){}=.:|,;<>]/y;
 const BLANK = new RegExp(`[${SPACES}]+`, 'y');
-const BLANKS_AT_END = new RegExp(`[${SPACES}]+$`);
 const ONLY_BLANKS = new RegExp(`^[${SPACES}]+$`);
 const CLOSING: Record<string, RegExp> = {
   '%': new RegExp(`\\+%\\}|-%\\}[${SPACES}]*|%\\}\\n?`, 'y'),
@@ -72,7 +71,7 @@ class Lexer {
 
   /** Text before an opening, without the blanks that the opening or `lstrip_blocks` takes. */
   #stripped(text: string, kind: string, sign: string): string {
-    if (sign === '-') return text.replace(BLANKS_AT_END, '');
+    if (sign === '-') return strip(text, 'right');
     if (sign === '+' || kind === '{') return text;
     const lineStart = text.lastIndexOf('\n') + 1;
     if (lineStart === 0 && !this.#lineStarts) return text;

@@ -1,5 +1,6 @@
 /** Python's operators on template values. What Python raises for, they throw. */
 import type { BinaryOperator, CompareOperator } from './ast.ts';
+import { LIST_MAX, limit, TEXT_MAX } from './limits.ts';
 import { DICT_METHODS, LIST_METHODS, type Methods, STRING_METHODS } from './methods.ts';
 import { characterAt, characters } from './python-text.ts';
 import { bind } from './signature.ts';
@@ -46,9 +47,16 @@ export const COMPARE: Record<CompareOperator, (a: Value, b: Value) => boolean> =
 };
 
 function add(a: Value, b: Value): Value {
-  if (typeof a === 'string' && typeof b === 'string') return a + b;
-  if (isText(a) && isText(b)) return new Markup(escaped(a) + escaped(b));
+  if (typeof a === 'string' && typeof b === 'string') {
+    limit(a.length + b.length, TEXT_MAX, 'a text');
+    return a + b;
+  }
+  if (isText(a) && isText(b)) {
+    limit(textOf(a).length + textOf(b).length, TEXT_MAX, 'a text');
+    return new Markup(escaped(a) + escaped(b));
+  }
   if (Array.isArray(a) && Array.isArray(b) && a instanceof Tuple === b instanceof Tuple) {
+    limit(a.length + b.length, LIST_MAX, 'a list');
     return a.concat(b);
   }
   return arithmetic(a, b, (x, y) => x + y);
@@ -57,8 +65,12 @@ function add(a: Value, b: Value): Value {
 function multiply(a: Value, b: Value): Value {
   const [sequence, times] = isInteger(a) ? [b, a] : [a, b];
   const count = isInteger(times) ? Math.max(0, Number(times)) : 0;
-  if (isInteger(times) && typeof sequence === 'string') return sequence.repeat(count);
+  if (isInteger(times) && typeof sequence === 'string') {
+    limit(sequence.length * count, TEXT_MAX, 'a text');
+    return sequence.repeat(sequence === '' ? 0 : count);
+  }
   if (isInteger(times) && Array.isArray(sequence)) {
+    limit(Math.max(sequence.length, 1) * count, LIST_MAX, 'a list');
     const items = Array.from({ length: count }, () => [...sequence]).flat();
     return sequence instanceof Tuple ? Tuple.from(items) : items;
   }
@@ -127,9 +139,13 @@ export function attributeOf(object: Value, name: string): Value {
 /** `object[key]`: an item first, then a method or attribute. */
 export function itemOf(object: Value, key: Value): Value {
   const name = key instanceof Markup ? key.text : key;
-  if (isDict(object) && hasKey(object, name)) return lookUp(object, name);
+  if (isDict(object)) {
+    const value = lookUp(object, name);
+    if (value !== undefined || hasKey(object, name)) return value;
+  }
   if (typeof name === 'string') {
     if (object instanceof Namespace) return object.get(name);
+    if (object instanceof LoopState) return object.attribute(name);
     return methodOf(object, name) ?? absent(object);
   }
   if (typeof name === 'number' || typeof name === 'boolean') {
@@ -182,7 +198,11 @@ function methodOf(object: Value, name: string): Callable | undefined {
       known.run(object as never, ...bind(known.parameters, positional, named)),
     );
   }
-  if (known === undefined && !methods.others.has(name)) return undefined;
+  const free = Object.hasOwn(methods.free ?? {}, name) ? methods.free?.[name] : undefined;
+  if (free !== undefined && !(object instanceof Markup)) {
+    return new Callable((positional, named) => free(object as never, positional, named));
+  }
+  if (known === undefined && free === undefined && !methods.others.has(name)) return undefined;
   return new Callable(() => {
     throw new TemplateError(`the method ${name} of ${typeName(object)} is not supported`);
   });
@@ -230,6 +250,10 @@ export class LoopState {
         return index0 === length - 1;
       case 'length':
         return length;
+      case 'depth': // of recursive loops, which are refused
+        return 1;
+      case 'depth0':
+        return 0;
       case 'previtem':
         return index0 === 0 ? undefined : this.#items[index0 - 1];
       case 'nextitem':

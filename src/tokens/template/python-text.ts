@@ -1,5 +1,7 @@
 /** Strings as Python has them: counted, cut and iterated by code points, with its whitespace. */
 
+import { TemplateError } from './template-error.ts';
+
 /** What `str.isspace` knows, as the inside of a character class. */
 export const SPACES =
   '\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000';
@@ -67,6 +69,42 @@ export function splitLines(text: string): string[] {
   const lines = text.split(LINE_BREAKS);
   if (lines[lines.length - 1] === '') lines.pop();
   return lines;
+}
+
+/** `str.rsplit` at a separator. */
+export function splitFromRight(text: string, separator: string, max: number): string[] {
+  if (separator === '') throw new TemplateError('a split at the empty string');
+  const parts: string[] = [];
+  let end = text.length;
+  while (max < 0 || parts.length < max) {
+    // Searched from the right, as separators may overlap themselves.
+    const at = end < separator.length ? -1 : text.lastIndexOf(separator, end - separator.length);
+    if (at < 0) break;
+    parts.push(text.slice(at + separator.length, end));
+    end = at;
+  }
+  return [...parts, text.slice(0, end)].reverse();
+}
+
+/**
+ * Letters whose title case is not their upper case, which JavaScript does not know, and two whose
+ * lower case depends on where they stand or is two.
+ */
+const ODD_CASE = /[\u01c4-\u01cc\u01f1-\u01f3\u10d0-\u10ff\u03a3\u0130]/;
+
+/** `str.capitalize`. */
+export function capitalized(text: string): string {
+  const [first = ''] = text;
+  const upper = first.toUpperCase();
+  if (ODD_CASE.test(text) || upper.length !== first.length) {
+    throw new TemplateError('the title case of these letters is not supported');
+  }
+  return upper + text.slice(first.length).toLowerCase();
+}
+
+/** `str.title`: each run of letters that have case begins with a capital. */
+export function titled(text: string): string {
+  return text.replace(/\p{Cased}+/gu, capitalized);
 }
 
 /** Order of Python strings, by code points: UTF-16 order differs above U+D7FF. */

@@ -5,7 +5,9 @@ import type { Value } from './values.ts';
 /** What a filter, test or method takes besides its subject, and does. */
 export interface Signature {
   parameters: readonly string[];
-  /** A value is undefined where no argument was given. */
+  /** What stands for arguments that are not given, where that differs from an undefined value. */
+  defaults?: readonly Value[];
+  /** A value is undefined where no argument was given and there is no default. */
   run: (subject: never, ...values: Value[]) => Value;
 }
 

@@ -11,8 +11,8 @@ test('what is not supported is refused when it is compiled, with its line', () =
     ['{% raw %}{% endraw %}', /the unsupported tag raw/],
     ['\n\n{{ x | wordwrap }}', /line 3 .* the unsupported filter wordwrap/],
     ['{{ x is lower }}', /the unsupported test lower/],
-    ["{{ x | selectattr('a', 'odd') }}", /the unsupported test odd/],
-    ["{{ x.format('a') }}", /the unsupported method format/],
+    ["{{ x | selectattr('a', 'sameas') }}", /the unsupported test sameas/],
+    ["{{ x.encode('a') }}", /the unsupported method encode/],
     ['{{ x.append(1) }}', /the unsupported method append/],
     ['{{ x | trim(1, 2) }}', /the filter trim, where more than 1 arguments are given/],
     ['{{ x | indent(depth=2) }}', /the filter indent, where the argument depth does not fit/],
@@ -53,7 +53,7 @@ test('what fails when it is rendered says where', () => {
     (thrown: Error) => thrown instanceof TemplateRefusal && thrown.message === 'No tools, please',
   );
   const endless = new Template('{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}', NOW);
-  assert.throws(() => endless.render({}), /line 1 of the chat template goes too deep/);
+  assert.throws(() => endless.render({}), /line 1 of the chat template goes too far/);
 });
 
 test('an input cannot reach beyond its own members', () => {

@@ -2,30 +2,34 @@
  * A chat template: Jinja as transformers' `apply_chat_template` sets it up, byte for byte. What is
  * not supported is refused when the template is compiled, with its line; never guessed at.
  */
-import { compileTemplate, Output } from './compile.ts';
+import { compileTemplate, Output, type Progress } from './compile.ts';
+import { limit, RANGE_MAX } from './limits.ts';
 import { integer, text } from './methods.ts';
 import { parse } from './parser.ts';
 import { strftime } from './strftime.ts';
 import { TemplateError, TemplateRefusal } from './template-error.ts';
 import { Callable, entriesOf, Iteration, isDict, Namespace, type Value } from './values.ts';
 
-/** The sandbox's limit on `range`. */
-const RANGE_MAX = 100_000;
-
 export class Template {
-  readonly #position = { line: 1 };
+  readonly #progress: Progress = { line: 1, rounds: 0 };
   readonly #run: ReturnType<typeof compileTemplate>;
   readonly #globals: ReadonlyMap<string, Value>;
 
   /** Throws a TemplateError that says in words which line is not supported. */
   constructor(source: string, now: () => Date) {
-    this.#run = compileTemplate(parse(source), this.#position);
+    try {
+      this.#run = compileTemplate(parse(source), this.#progress);
+    } catch (thrown) {
+      if (!(thrown instanceof RangeError)) throw thrown;
+      throw new TemplateError('its chat template is nested too deep', { cause: thrown });
+    }
     this.#globals = globals(now);
   }
 
   /** Throws a TemplateError; a TemplateRefusal where the template itself raises. */
   render(input: Readonly<Record<string, Value>>): string {
     const out = new Output();
+    this.#progress.rounds = 0;
     try {
       this.#run(
         (name) => (Object.hasOwn(input, name) ? input[name] : this.#globals.get(name)),
@@ -33,12 +37,12 @@ export class Template {
       );
     } catch (thrown) {
       if (thrown instanceof TemplateRefusal) throw thrown;
-      const { line } = this.#position;
+      const { line } = this.#progress;
       if (thrown instanceof TemplateError) {
         throw new TemplateError(`${thrown.message} (line ${line} of the chat template)`);
       }
       if (!(thrown instanceof RangeError)) throw thrown;
-      throw new TemplateError(`line ${line} of the chat template goes too deep`, { cause: thrown });
+      throw new TemplateError(`line ${line} of the chat template goes too far`, { cause: thrown });
     }
     return out.text;
   }
@@ -70,7 +74,7 @@ function range(bounds: number[]): Iteration {
   const [start, stop] = bounds.length === 1 ? [0, bounds[0]] : bounds;
   const step = bounds[2] ?? 1;
   const count = Math.max(0, Math.ceil((stop - start) / step));
-  if (!(count <= RANGE_MAX)) throw new TemplateError(`a range of more than ${RANGE_MAX}`);
+  limit(count, RANGE_MAX, 'a range');
   return new Iteration(
     Array.from({ length: count }, (_, i) => start + i * step),
     'always',

@@ -1,5 +1,6 @@
 /** Tests of Jinja (`x is …`) that chat templates use, as in jinja2/tests.py 3.1.6. */
-import { COMPARE } from './operators.ts';
+import type { CompareOperator } from './ast.ts';
+import { BINARY, COMPARE } from './operators.ts';
 import type { Signature } from './signature.ts';
 import { Callable, Float, Iteration, isDict, isNumber, isText, type Value } from './values.ts';
 
@@ -25,6 +26,12 @@ export const TESTS: Readonly<Record<string, Signature>> = {
   equalto: comparison('=='),
   '==': comparison('=='),
   ne: comparison('!='),
+  ...{ gt: comparison('>'), greaterthan: comparison('>'), '>': comparison('>') },
+  ...{ lt: comparison('<'), lessthan: comparison('<'), '<': comparison('<') },
+  ...{ ge: comparison('>='), '>=': comparison('>='), le: comparison('<='), '<=': comparison('<=') },
+  even: test((value) => BINARY['%'](value, 2) === 0),
+  odd: test((value) => BINARY['%'](value, 2) === 1),
+  divisibleby: { parameters: ['num'], run: (value, by) => BINARY['%'](value, by) === 0 },
   '!=': comparison('!='),
 };
 
@@ -32,7 +39,7 @@ function test(run: (value: Value) => boolean): Signature {
   return { parameters: [], run };
 }
 
-function comparison(operator: '==' | '!=' | 'in'): Signature {
+function comparison(operator: CompareOperator): Signature {
   return { parameters: ['other'], run: (value, other) => COMPARE[operator](value, other) };
 }
 

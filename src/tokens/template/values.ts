@@ -156,6 +156,7 @@ export function itemsOf(value: Value): readonly Value[] {
 
 export function equal(a: Value, b: Value): boolean {
   if (a === b) return true;
+  if (typeof a === 'string' && typeof b === 'string') return false;
   if (isText(a) && isText(b)) return textOf(a) === textOf(b);
   if (isNumber(a) && isNumber(b)) return numberOf(a) === numberOf(b);
   if (Array.isArray(a) && Array.isArray(b)) {

