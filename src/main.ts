@@ -31,6 +31,12 @@ function stackFlags(command: Command): Command {
 }
 
 stackFlags(program.command('up').description('gateway, local workers and page on this machine'))
+  .option(
+    '--disk <size|0>',
+    'KV kept in files, of all workers together; 10 GB, or a tenth of what is free',
+    arg.disk,
+  )
+  .option('--disk-folder <path>', 'where those files go')
   .option('--port <n>', 'where to listen', arg.port)
   .option('--host <address>', 'another address than 127.0.0.1; needs a key')
   .option('--policy <name>', 'who decides where a request runs')
@@ -63,6 +69,8 @@ program
   .option('--slots <n>', 'sequences computed at once', arg.count)
   .option('--context <tokens>', 'served context', arg.count)
   .option('--kv-tokens <n>', 'most distinct tokens whose KV is kept', arg.count)
+  .option('--disk <size|0>', 'KV kept in files; 10 GB, or a tenth of what is free', arg.disk)
+  .option('--disk-folder <path>', 'where; each worker takes a subfolder of its own')
   .option(
     '--threads <n>',
     'engine threads; with 2 and any other load decode fell from 463 to 7 tokens/s',
@@ -110,6 +118,16 @@ program
   .action(async (flags) => {
     const { doctor } = await import('./cli/doctor.ts');
     await doctor(flags);
+  });
+
+program
+  .command('bench <name>')
+  .description('figures with their baseline beside them, in one run: engine, tokens')
+  .option('--model <path|name>', 'of the engine: a GGUF file, a name of the catalogue, or demo')
+  .option('--json', 'print the report as JSON')
+  .action(async (name: string, flags: { json?: boolean; model?: string }) => {
+    const { bench } = await import('./cli/bench.ts');
+    await bench(name, flags);
   });
 
 try {

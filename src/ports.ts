@@ -5,10 +5,10 @@
 import type { BlockHash, BlockHashes, KvEvent } from './model/block.ts';
 import type { RequestId, TenantId, WorkerId } from './model/ids.ts';
 import type { Fact, Order } from './model/kernel-io.ts';
-import type { Part } from './model/part.ts';
+import type { Part, Usage } from './model/part.ts';
 import type { Receipt } from './model/receipt.ts';
-import type { Chat, Sampling } from './model/request.ts';
-import type { StepPlan, StepResult } from './model/step.ts';
+import type { AnswerFrame, Chat, Sampling, Shape } from './model/request.ts';
+import type { FileNews, StepPlan, StepResult } from './model/step.ts';
 import type { Worker, WorkerAbout } from './model/worker.ts';
 
 export type Cancel = () => void;
@@ -28,6 +28,8 @@ export interface Clock {
  */
 export interface Tokens {
   readonly vocabularySize: number;
+  /** Texts that are cut out before anything else is looked at, by id: no other token crosses one. */
+  readonly specials: ReadonlyMap<number, string>;
   /** No token stands for more UTF-16 units of text. */
   readonly charactersPerTokenMax: number;
   render(chat: Chat): string;
@@ -38,8 +40,24 @@ export interface Tokens {
   readonly hasher: BlockHasher;
   /** Turns generated text into parts: reasoning, tool calls and text apart. */
   parser(chat: Chat): PartParser;
+  /** What stands around the answer to a chat, for grammars. */
+  frame(chat: Chat): AnswerFrame;
+  /** What a token stands for, alone; of a special token its name. */
+  bytesOf(id: number): Uint8Array;
   /** Ids that end an answer. */
   readonly endTokens: ReadonlySet<number>;
+}
+
+/** A prompt's ids, and the hashes of its full blocks. */
+export interface EncodedPrompt {
+  ids: Uint32Array;
+  hashes: BlockHashes;
+}
+
+/** Encodes prompts that grow from turn to turn; long texts do not hold up the event loop. */
+export interface PromptEncoder {
+  /** The chain of hashes starts at `root`; nothing is shared across roots. */
+  encode(text: string, of: { thread: string; root: BlockHash }): Promise<EncodedPrompt>;
 }
 
 /** Ids → text, holding back half a UTF-8 character until the rest of it comes. */
@@ -78,8 +96,10 @@ export interface Job {
   /** Undefined: until the model ends or the context is full. */
   outputTokensMax: number | undefined;
   stop: readonly string[];
+  shape: Shape;
   /** Mixed into block identity: nothing is shared across salts. */
   cacheSalt: string;
+  /** Higher is more important. */
   priority: number;
   forcedOutput: string | undefined;
   /** Whether parts carry `engineData`. */
@@ -93,6 +113,8 @@ export interface Job {
 export interface Engine {
   readonly worker: WorkerId;
   generate(job: Job, signal: AbortSignal): AsyncIterable<Part>;
+  /** A vector for the job's prompt; what the job says of its answer does not matter. */
+  embed(job: Job, signal: AbortSignal): Promise<Embedding>;
   /** Drops all cached KV that no running request uses. */
   resetCache(): Promise<void>;
   healthy(): Promise<boolean>;
@@ -101,13 +123,23 @@ export interface Engine {
   close(): void;
 }
 
+export interface Embedding {
+  /** Of length 1. */
+  vector: Float32Array;
+  usage: Usage;
+  /** How it was made, and what to think of it; one sentence. */
+  note: string | undefined;
+}
+
 export interface EngineReport {
   running: number;
   waiting: number;
   slots: { busy: boolean; tokens: number }[];
-  /** Distinct blocks kept, over all tiers, and those of them in the host store. */
+  /** Distinct blocks kept, over all tiers, and those of them in the host store and in files. */
   cachedBlocks: number;
   hostBlocks: number;
+  diskBlocks: number;
+  diskBytes: number;
   stepsTotal: number;
   engineUsTotal: number;
   promptTokensTotal: number;
@@ -121,6 +153,8 @@ export interface EngineReport {
  */
 export interface Runner {
   step(plan: StepPlan, done: (outcome: StepResult | Error) => void): void;
+  /** Who is told what became of files, whenever that is; one listener. */
+  listen(on: (news: readonly FileNews[]) => void): void;
   close(): Promise<void>;
 }
 

@@ -2,7 +2,7 @@
  * Runs the tests: `node --import tsx test/run.ts [tidy] [unit] [e2e] [clients] [exact] [page] [part of a file's name]`.
  * Few processes: one for all unit tests, one for each end-to-end file. Last line: the totals.
  */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -47,6 +47,10 @@ const totals = { passed: 0, failed: 0, skipped: 0 };
 // End-to-end files share the demo model, which takes a moment to write.
 const cache = mkdtempSync(join(tmpdir(), 'stator-e2e-cache-'));
 process.on('exit', () => rmSync(cache, { recursive: true, force: true }));
+
+// Tests run the sources as they are, but for the WebAssembly that sources load.
+const wasm = spawnSync(process.execPath, ['scripts/build-wasm.js'], { stdio: 'inherit' });
+if (wasm.status !== 0) process.exit(1);
 
 for (const suite of named.length > 0 ? named : Object.keys(SUITES)) {
   const { files, together, needs } = SUITES[suite];

@@ -37,7 +37,11 @@ const SIM_ENGINES = ['engines/local.ts', 'engines/runner-simulated.ts', 'engines
 const LIBRARIES: Record<string, readonly string[]> = {
   commander: ['main.ts', 'cli/args.ts'],
   'js-yaml': ['cli/serve.ts'],
-  koffi: ['engines/llama/binding.ts', 'engines/llama/context.ts'],
+  koffi: [
+    'engines/llama/binding.ts',
+    'engines/llama/batch-memory.ts',
+    'engines/llama/folder-lock.ts',
+  ],
   undici: ['engines/http.ts', 'bench/drive.ts', 'weights/hub.ts'],
   zeromq: ['worker/events.ts', 'planes/zeromq.ts'],
   zod: ['model/config.ts', 'model/receipt.ts', 'model/script.ts', 'model/worker-card.ts'],
@@ -67,6 +71,7 @@ const CLOCKLESS = [
 const ENTRIES = [
   'src/main.ts',
   'src/engines/llama/thread.ts',
+  'src/cli/tokenizer-thread.ts',
   'src/sim/fast.ts',
   'src/sim/whole.ts',
 ];

@@ -21,6 +21,13 @@ export function memory(text: string): number {
   throw new InvalidArgumentError('It must be a size like 2GB, 1500MiB or 40%.');
 }
 
+export function disk(text: string): number {
+  if (text === '0') return 0;
+  const value = text.includes('%') ? undefined : parseMemory(text);
+  if (value !== undefined && value > 0) return value;
+  throw new InvalidArgumentError('It must be a size like 20GB or 500MiB, or 0 for none.');
+}
+
 export function engine(text: string): 'llama' | 'sim' {
   if (text === 'llama' || text === 'sim') return text;
   throw new InvalidArgumentError('It must be llama or sim.');

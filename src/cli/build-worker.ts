@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { CONTEXT_UNIT } from '../engines/llama/context.ts';
 import { LocalEngine, type LocalEngineSettings } from '../engines/local.ts';
 import { FittedPace, FixedPace, type StepCurve } from '../engines/perf.ts';
+import { embeddingsOf } from '../engines/pooling.ts';
 import { RunnerLlama } from '../engines/runner-llama.ts';
 import { RunnerSimulated, SimulatedMemory } from '../engines/runner-simulated.ts';
 import { ScriptedEngine } from '../engines/scripted.ts';
@@ -22,6 +23,7 @@ import type { Engine, Runner } from '../ports.ts';
 import { type Budget, divide } from '../worker/budget.ts';
 import { EventPublisher, KV_TOPIC } from '../worker/events.ts';
 import { checkTokens, type TokenCheck } from '../worker/token-check.ts';
+import { diskBlocks, type OpenDisk, openDisk } from './disk.ts';
 import { type LoadedModel, loadModel } from './load-model.ts';
 import { VERSION } from './version.ts';
 
@@ -39,6 +41,8 @@ export interface BuiltWorker {
 /** What computes, and what was found out about it before it served. */
 interface Core {
   runner: Runner;
+  /** The same, where it can keep files. */
+  files: RunnerLlama | undefined;
   pace: Pace;
   curve: StepCurve;
   check: TokenCheck;
@@ -50,6 +54,7 @@ interface Core {
 export async function buildWorker(
   settings: WorkerSettings,
   onFailure: (error: Error) => void,
+  around: (runner: Runner) => Runner = (runner) => runner,
 ): Promise<BuiltWorker> {
   const startedMs = Date.now();
   const model = loadModel(settings.model, settings.blockTokens);
@@ -63,17 +68,23 @@ export async function buildWorker(
     Object.assign(budget, { hostBlocks: 0, storeBytes: 0 });
     notes.push('the block store is off: only what lies in a free slot is reused');
   }
+  const disk = await diskOf(settings, model, budget, core).catch((error: Error) => {
+    notes.push(error.message);
+    return undefined;
+  });
+  if (disk === undefined) forgetDisk(budget, settings);
   const events = await EventPublisher.start(settings.eventBatchesKept);
   const script = settings.script === undefined ? undefined : readScript(settings.script);
   const local = new LocalEngine({
     worker: settings.name as WorkerId,
-    runner: core.runner,
+    runner: around(core.runner),
     pace: core.pace,
     tokens: model.tokens,
     events,
-    settings: engineSettings(settings, budget, model),
+    settings: engineSettings(settings, { ...budget, disk }, model),
     onFailure,
   });
+  if (disk !== undefined) local.restore(disk.found);
   const engine = script === undefined ? local : scripted(local, script, settings, model);
   return {
     engine,
@@ -82,6 +93,7 @@ export async function buildWorker(
     notes,
     card: {
       ...cardOf(settings, model, budget, core),
+      disk: disk === undefined ? null : diskCard(disk),
       events: { endpoint: events.endpoint, replay: events.replay, topic: KV_TOPIC },
       startMs: Date.now() - startedMs,
     },
@@ -92,7 +104,8 @@ export async function buildWorker(
   };
 }
 
-function llamaBudget(settings: WorkerSettings, { info }: LoadedModel): Budget {
+function llamaBudget(settings: WorkerSettings, model: LoadedModel): Budget {
+  const { info } = model;
   const budget = divide({
     memoryBytes: settings.memoryBytes,
     weightsBytes: info.tensorBytes,
@@ -102,6 +115,7 @@ function llamaBudget(settings: WorkerSettings, { info }: LoadedModel): Budget {
     contextTokens: settings.contextTokens,
     blockTokens: settings.blockTokens,
     kvTokens: settings.kvTokens,
+    diskBlocks: diskBlocks(settings, model),
     contextUnit: CONTEXT_UNIT,
   });
   if (info.blockCaching.possible) return budget;
@@ -129,19 +143,23 @@ async function llamaCore(
   model: LoadedModel,
   budget: Budget,
 ): Promise<Core> {
-  const runner = await RunnerLlama.start({
-    model: settings.model,
-    slots: budget.slots,
-    contextTokens: budget.contextTokens,
-    batchTokens: settings.chunkTokensMax + budget.slots,
-    blockTokens: settings.blockTokens,
-    hostBlocks: budget.hostBlocks,
-    threads: settings.threads,
-  });
+  const runner = await RunnerLlama.start(
+    {
+      model: settings.model,
+      slots: budget.slots,
+      contextTokens: budget.contextTokens,
+      batchTokens: settings.chunkTokensMax + budget.slots,
+      blockTokens: settings.blockTokens,
+      hostBlocks: budget.hostBlocks,
+      threads: settings.threads,
+    },
+    (sentence) => process.stderr.write(`${sentence}\n`),
+  );
   const { rebuild, curve } = runner.selfTest;
   const { tokens, templateProblem } = model;
   return {
     runner,
+    files: runner,
     pace: new FittedPace(curve),
     curve,
     check: await checkTokens(tokens, (texts) => runner.tokenize(texts), settings.tokenSlices),
@@ -163,7 +181,8 @@ function simulatedCore(settings: WorkerSettings, model: LoadedModel, budget: Bud
     answerTokensMax,
   });
   return {
-    runner: new RunnerSimulated({ memory, curve, clock: new WallClock() }),
+    runner: new RunnerSimulated({ memory, curve, clock: new WallClock(), fileUs: 0 }),
+    files: undefined,
     pace: new FixedPace(curve),
     curve,
     check: { checked: 0, differing: 0, reason: '' },
@@ -174,7 +193,7 @@ function simulatedCore(settings: WorkerSettings, model: LoadedModel, budget: Bud
 
 function engineSettings(
   settings: WorkerSettings,
-  budget: Budget,
+  budget: Budget & { disk: OpenDisk | undefined },
   model: LoadedModel,
 ): LocalEngineSettings {
   const { blockTokens, exact, exactChunkTokens } = settings;
@@ -186,6 +205,7 @@ function engineSettings(
       blocksMax: budget.blocksMax,
       hostBlocks: budget.hostBlocks,
       matchBlocks: exact ? exactChunkTokens / blockTokens : 1,
+      disk: budget.disk?.sizes,
     },
     batch: {
       blockTokens,
@@ -198,7 +218,37 @@ function engineSettings(
     allowForcedOutput: settings.allowForcedOutput || settings.script !== undefined,
     answerTokens:
       demo === undefined || settings.engine === 'sim' ? undefined : answerLength(demo, model),
+    grammars: settings.engine === 'sim' ? 'derived' : 'sampled',
+    embeddings: embeddingsOf(model.info.pooling, settings.engine),
   };
+}
+
+/** Undefined where nothing can be kept on disk; throws one sentence where it should be. */
+async function diskOf(
+  settings: WorkerSettings,
+  model: LoadedModel,
+  budget: Budget,
+  { files, selfTest }: Core,
+): Promise<OpenDisk | undefined> {
+  if (files === undefined || selfTest !== 'passed' || budget.hostBlocks === 0) return undefined;
+  return await openDisk(settings, model, files);
+}
+
+/** What was hoped to lie on disk does not. */
+function forgetDisk(budget: Budget, { blockTokens }: WorkerSettings): void {
+  const inSlots = Math.floor((budget.slots * budget.contextTokens) / blockTokens);
+  if (budget.weightsBytes === 0) return; // Simulated: it had none.
+  budget.blocksMax = Math.min(budget.blocksMax, budget.hostBlocks + inSlots);
+}
+
+function diskCard({
+  path,
+  bytesMax,
+  blockCount,
+  found,
+}: OpenDisk): NonNullable<WorkerCard['disk']> {
+  const blocksFound = found.reduce((sum, { content }) => sum + content.hashes.length, 0);
+  return { folder: path, bytes: bytesMax, blocks: blockCount, blocksFound };
 }
 
 /** The demo never ends by itself: its answers get a length that depends on the prompt alone. */
@@ -242,7 +292,7 @@ function cardOf(
   model: LoadedModel,
   budget: Budget,
   core: Core,
-): Omit<WorkerCard, 'url' | 'events' | 'startMs'> {
+): Omit<WorkerCard, 'url' | 'events' | 'startMs' | 'disk'> {
   const { info, templateProblem } = model;
   const { check, curve } = core;
   const agrees = check.differing === 0;

@@ -6,10 +6,12 @@ import { adminRoutes } from '../gateway/admin.ts';
 import { Feed } from '../gateway/feed.ts';
 import { Host } from '../gateway/host.ts';
 import { type KnownModel, Models } from '../gateway/models.ts';
+import { Normalizer } from '../gateway/normalize/normalizer.ts';
 import { Receipts } from '../gateway/receipts.ts';
 import { Roster } from '../gateway/roster.ts';
 import { Serve } from '../gateway/serve.ts';
 import { State } from '../gateway/state.ts';
+import { tokenRoutes } from '../gateway/token-routes.ts';
 import { router } from '../http/router.ts';
 import { HttpServer } from '../http/server.ts';
 import { Kernel } from '../kernel/kernel.ts';
@@ -66,11 +68,13 @@ export function buildGateway(input: GatewayInput): Gateway {
   // Receipt ids must not repeat after a restart; nothing that is decided depends on them.
   const rng = new Prng(clock.wallMs());
   const parts = { access, models, host, clock, receipts, roster, version: VERSION };
-  const serve = new Serve({ ...parts, engines: roster, rng, sink });
+  const normalizer = new Normalizer(config.normalise);
+  const serve = new Serve({ ...parts, normalizer, engines: roster, rng, sink });
   const state = new State({ ...parts, history: () => observed.history.moments() });
   const metrics = () => metricsText(observed.metrics, host);
   const admin = adminRoutes({ ...parts, state, metrics, newsUs: NEWS_US });
-  const routes = new Map([...serve.routes(), ...admin, ...dashboardRoutes(access)]);
+  const counting = tokenRoutes({ access, models, normalizer, sink });
+  const routes = new Map([...serve.routes(), ...counting, ...admin, ...dashboardRoutes(access)]);
   // A moment more than answers have: enough to say why they end.
   const shutdownUsMax = limits.shutdownUsMax + LAST_WORDS_US;
   const server = new HttpServer(router(routes), { ...limits, shutdownUsMax });

@@ -28,7 +28,8 @@ export async function compare(flags: CompareFlags): Promise<void> {
   const line = new ProgressLine();
   line.show(`starting ${flags.workers} workers`);
   const options = stackOptions({ ...flags, port: 0, allowForcedOutput: true });
-  const stack = await startStack({ ...options, log: () => {} });
+  // What an earlier policy left on disk would be found by the next one.
+  const stack = await startStack({ ...options, diskBytes: 0, log: () => {} });
   try {
     const report = await compareLive({
       url: stack.url,

@@ -1,10 +1,17 @@
 /** A model file, read as far as serving needs it before its weights are loaded. */
+import { join } from 'node:path';
+import type { KnownModel } from '../gateway/models.ts';
+import type { Config } from '../model/config.ts';
 import type { Tokens } from '../ports.ts';
 import { ModelTokens } from '../tokens/model-tokens.ts';
+import { IncrementalEncoder } from '../tokens/prompt-encoder.ts';
+import { TokenizerCache } from '../tokens/tokenizer-cache.ts';
 import { fingerprintOf } from '../weights/fingerprint.ts';
 import { readGguf } from '../weights/gguf-read.ts';
 import { type ModelInfo, modelInfo } from '../weights/model-info.ts';
 import { vocabularyOf } from '../weights/vocabulary.ts';
+import { cacheHere } from './model-choice.ts';
+import { TokenizerThread } from './tokenizer.ts';
 
 export interface LoadedModel {
   info: ModelInfo;
@@ -24,8 +31,14 @@ export function loadModel(path: string, blockTokens: number): LoadedModel {
   const info = modelInfo(gguf);
   const fingerprint = fingerprintOf(gguf);
   const vocabulary = vocabularyOf(gguf);
-  const now = () => new Date();
-  const built = ModelTokens.build({ vocabulary, model: info.name, fingerprint, blockTokens, now });
+  const built = ModelTokens.build({
+    vocabulary,
+    rules: tokenizerCache().rules(vocabulary),
+    model: info.name,
+    fingerprint,
+    blockTokens,
+    now: () => new Date(),
+  });
   if (built.kind === 'unsupported') throw new Error(built.reason);
   const { tokens } = built;
   const turn = vocabulary.tokens.indexOf('<|im_start|>');
@@ -39,11 +52,35 @@ export function loadModel(path: string, blockTokens: number): LoadedModel {
   };
 }
 
-/** `Ġ` is the space in the byte alphabet of such vocabularies. */
+/** What a gateway knows of a model: its tokenizer, and prompts remembered from turn to turn. */
+export function knownModel(
+  path: string,
+  given: { blockTokens: number; limits: Config['limits'] },
+): LoadedModel & KnownModel {
+  const { blockTokens, limits } = given;
+  const model = loadModel(path, blockTokens);
+  const thread = new TokenizerThread(path, blockTokens);
+  const prompts = new IncrementalEncoder({
+    tokens: model.tokens,
+    elsewhere: (text) => thread.encode(text),
+    settings: { bytesMax: limits.promptMemoryBytes, hereMax: limits.encodeHereMax },
+  });
+  // The first hashing compiles its module: better now than in somebody's request.
+  const { hasher } = model.tokens;
+  hasher.blocks(hasher.root(''), new Uint32Array(hasher.blockTokens));
+  return { ...model, prompts };
+}
+
+/** Where tokenizers are kept once their files have been worked through. */
+export function tokenizerCache(): TokenizerCache {
+  return new TokenizerCache(join(cacheHere(), 'tokenizers'));
+}
+
+/** `Ġ` is the space in the byte alphabet, `▁` where tokens are written as text. */
 function wordsOf(tokens: readonly string[]): Uint32Array {
   const ids: number[] = [];
   tokens.forEach((token, id) => {
-    if (/^Ġ[a-z]{3,}$/.test(token)) ids.push(id);
+    if (/^[Ġ▁][a-z]{3,}$/.test(token)) ids.push(id);
   });
   return Uint32Array.from(ids);
 }

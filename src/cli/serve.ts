@@ -3,11 +3,12 @@ import { readFileSync } from 'node:fs';
 import { load as parseYaml } from 'js-yaml';
 import { EngineHttp } from '../engines/http.ts';
 import { StatorEngine } from '../engines/stator.ts';
+import type { KnownModel } from '../gateway/models.ts';
 import { Config, parseConfig } from '../model/config.ts';
 import { StaticWorkers } from '../planes/static.ts';
 import { buildGateway } from './build.ts';
 import { Complaint } from './complaint.ts';
-import { type LoadedModel, loadModel } from './load-model.ts';
+import { knownModel } from './load-model.ts';
 import { refuseOpenHost } from './up.ts';
 
 const BLOCK_TOKENS = 16;
@@ -33,10 +34,11 @@ export async function serve(config: Config): Promise<void> {
   if (config.workers.length === 0) {
     throw new Complaint('The configuration names no workers; add at least one under workers:.', 2);
   }
-  const models = new Map<string, LoadedModel>();
+  const models = new Map<string, KnownModel>();
   const aliases = new Map<string, string>();
   for (const { name, path, aliases: others } of config.models) {
-    if (path !== undefined) models.set(name, loadModel(path, BLOCK_TOKENS));
+    const known = { blockTokens: BLOCK_TOKENS, limits: config.limits };
+    if (path !== undefined) models.set(name, knownModel(path, known));
     for (const other of others) aliases.set(other, name);
   }
   const { engineSilenceUsMax } = config.limits;

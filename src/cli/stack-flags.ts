@@ -15,6 +15,8 @@ export interface StackFlags {
   slots?: number;
   context?: number;
   kvTokens?: number;
+  disk?: number;
+  diskFolder?: string;
   threads?: number;
   exact?: boolean;
   script?: string;
@@ -44,6 +46,8 @@ export function stackOptions(flags: StackFlags): StackOptions {
     slots: flags.slots,
     contextTokens: flags.context,
     kvTokens: flags.kvTokens,
+    diskBytes: flags.disk,
+    diskFolder: flags.diskFolder,
     exact: flags.exact ?? false,
     allowForcedOutput: flags.allowForcedOutput ?? false,
     script: flags.script,

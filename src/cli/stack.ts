@@ -3,13 +3,15 @@ import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { llamaAvailable } from '../engines/llama/binding.ts';
 import { StatorEngine } from '../engines/stator.ts';
+import type { KnownModel } from '../gateway/models.ts';
 import { type Config, UP_DEFAULTS } from '../model/config.ts';
 import { LocalWorkers } from '../planes/local.ts';
 import { WallClock } from '../planes/wall-clock.ts';
 import type { Tokens } from '../ports.ts';
 import { buildGateway, type Gateway } from './build.ts';
 import { Complaint } from './complaint.ts';
-import { type LoadedModel, loadModel } from './load-model.ts';
+import { diskBytesDefault, diskFolder } from './disk.ts';
+import { knownModel } from './load-model.ts';
 import { memoryBytes } from './memory.ts';
 import type { ChosenModel } from './model-choice.ts';
 
@@ -22,6 +24,9 @@ export interface StackOptions {
   slots: number | undefined;
   contextTokens: number | undefined;
   kvTokens: number | undefined;
+  /** Of all workers together; undefined: the default. */
+  diskBytes: number | undefined;
+  diskFolder: string | undefined;
   exact: boolean;
   allowForcedOutput: boolean;
   script: string | undefined;
@@ -47,7 +52,7 @@ export interface Stack {
 export async function startStack(options: StackOptions): Promise<Stack> {
   const { config } = options;
   const secret = randomBytes(24).toString('base64url');
-  const models = new Map<string, LoadedModel>();
+  const models = new Map<string, KnownModel>();
   const available = options.engine === 'llama' ? llamaAvailable() : { kind: 'yes' as const };
   const engine = available.kind === 'yes' ? options.engine : 'sim';
   let command: (name: string) => string[] = () => [];
@@ -82,7 +87,8 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   try {
     const port = await listen(gateway, config);
     const model = await options.chooseModel();
-    const loaded = loadModel(model.path, BLOCK_TOKENS);
+    const { limits } = config;
+    const loaded = knownModel(model.path, { blockTokens: BLOCK_TOKENS, limits });
     models.set(model.name, loaded);
     command = (name) => workerCommand(name, model, engine, options);
     await workers.set(options.workers);
@@ -139,6 +145,8 @@ function workerCommand(
   engine: 'llama' | 'sim',
   options: StackOptions,
 ): string[] {
+  const folder = diskFolder(options.diskFolder);
+  const disk = options.diskBytes ?? diskBytesDefault(folder);
   const total = options.memoryBytes ?? memoryBytes() * UP_DEFAULTS.memoryShare;
   const flags: Record<string, string | number | boolean | undefined> = {
     engine,
@@ -149,6 +157,8 @@ function workerCommand(
     slots: options.slots,
     context: options.contextTokens,
     'kv-tokens': options.kvTokens,
+    disk: Math.floor(disk / options.workers),
+    'disk-folder': options.diskFolder,
     threads: options.threads,
     exact: options.exact,
     'allow-forced-output': options.allowForcedOutput,

@@ -93,7 +93,8 @@ function workerLine(id: string, card: WorkerCard): string {
     cache.selfTest === 'passed'
       ? `store ${bytes(memory.storeBytes)}`
       : 'no block store: its self-test failed, so prompts are computed again';
-  return `  ${id}     ${cache.slots} slots × ${thousands(model.contextTokens)} tokens (${bytes(memory.slotsBytes)}), weights ${bytes(memory.weightsBytes)}, ${store}, keeps ${thousands(cache.kvTokens)} tokens`;
+  const disk = card.disk === null ? 'no disk' : `disk ${bytes(card.disk.bytes)}`;
+  return `  ${id}     ${cache.slots} slots × ${thousands(model.contextTokens)} tokens (${bytes(memory.slotsBytes)}), weights ${bytes(memory.weightsBytes)}, ${store}, ${disk}, keeps ${thousands(cache.kvTokens)} tokens`;
 }
 
 function opencodeConfig(url: string, model: string): string {

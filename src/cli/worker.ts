@@ -10,6 +10,7 @@ import type { WorkerCard } from '../model/worker-card.ts';
 import { workerRoutes } from '../worker/routes.ts';
 import { buildWorker } from './build-worker.ts';
 import { Complaint } from './complaint.ts';
+import { diskBytesDefault, diskFolder } from './disk.ts';
 import { memoryBytes } from './memory.ts';
 
 export async function runWorker(settings: WorkerSettings, port: number): Promise<void> {
@@ -66,6 +67,8 @@ export function workerSettings(flags: Record<string, unknown>): WorkerSettings {
     slots: flags.slots,
     contextTokens: flags.context,
     kvTokens: flags.kvTokens,
+    diskBytes: flags.disk ?? diskBytesDefault(diskFolder(flags.diskFolder as string | undefined)),
+    diskFolder: flags.diskFolder,
     threads: flags.threads,
     exact: flags.exact,
     allowForcedOutput: flags.allowForcedOutput,

@@ -26,6 +26,7 @@ export class Account {
     who: Identity;
     arrival: Arrival;
     tokensKnown: boolean;
+    normalised: Receipt['normalised'];
   }) {
     const { who, arrival } = given;
     this.arrival = arrival;
@@ -42,6 +43,7 @@ export class Account {
       knownBy: who.knownBy,
       policy: given.policy,
       promptTokens: given.tokensKnown ? arrival.promptTokens : null,
+      normalised: given.normalised,
       worker: null,
       attempts: [],
       predicted: null,

@@ -23,8 +23,10 @@ export async function* answerOf(given: {
   account: Account;
   job: Job;
   signal: AbortSignal;
+  /** What the chosen engine is asked. */
+  ask: (engine: Engine) => AsyncIterable<Part>;
 }): AsyncGenerator<Part> {
-  const { host, engines, account, job, signal } = given;
+  const { host, engines, account, job, signal, ask } = given;
   let placement: Placement = await host.admit(account.arrival, signal);
   for (;;) {
     account.placed(placement);
@@ -33,7 +35,7 @@ export async function* answerOf(given: {
     let finished = false;
     try {
       // Read to the end of the stream, past `done`: a connection that is cut cannot serve again.
-      for await (const part of partsOf(engines, worker, job, signal)) {
+      for await (const part of partsOf(engines.engine(worker), ask)) {
         if (part.kind === 'error') throw part.error;
         started = true;
         finished = part.kind === 'done';
@@ -61,14 +63,11 @@ export async function* answerOf(given: {
 
 /** Engines may throw at once or later: here it is later. */
 async function* partsOf(
-  engines: Engines,
-  worker: WorkerId,
-  job: Job,
-  signal: AbortSignal,
+  engine: Engine | undefined,
+  ask: (engine: Engine) => AsyncIterable<Part>,
 ): AsyncGenerator<Part> {
-  const engine = engines.engine(worker);
   if (engine === undefined) {
     throw new GatewayError('engine_lost', 'The engine left before the request reached it.');
   }
-  yield* engine.generate(job, signal);
+  yield* ask(engine);
 }

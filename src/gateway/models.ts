@@ -1,12 +1,13 @@
 /** Which models are served, by every name clients may use for them. */
 import { GatewayError } from '../model/error.ts';
 import type { WorkerId } from '../model/ids.ts';
-import type { Tokens, WorkerChange } from '../ports.ts';
+import type { PromptEncoder, Tokens, WorkerChange } from '../ports.ts';
 
 export interface ServedModel {
   name: string;
-  /** Undefined where prompts pass through as text. */
+  /** Undefined where prompts pass through as text; so is what encodes them. */
   tokens: Tokens | undefined;
+  prompts: PromptEncoder | undefined;
   demo: boolean;
   contextTokens: number;
 }
@@ -14,6 +15,7 @@ export interface ServedModel {
 /** What the gateway itself knows of a model: its tokenizer, and the model that it belongs to. */
 export interface KnownModel {
   tokens: Tokens;
+  prompts: PromptEncoder;
   fingerprint: string;
 }
 
@@ -72,9 +74,11 @@ export class Models {
     const served = [...this.#served.values()].filter(({ about }) => about.model === name);
     if (served.length === 0) return;
     const exact = served.every((change) => this.tokensOf(change) !== undefined);
+    const known = exact ? this.#known.get(name) : undefined;
     this.#seen.set(name, {
       name,
-      tokens: exact ? this.#known.get(name)?.tokens : undefined,
+      tokens: known?.tokens,
+      prompts: known?.prompts,
       demo: served.some(({ about }) => about.demo),
       contextTokens: Math.max(...served.map(({ worker }) => worker.contextTokens)),
     });

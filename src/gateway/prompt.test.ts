@@ -6,6 +6,7 @@ import type { RequestId, TenantId, WorkerId } from '../model/ids.ts';
 import type { Fact } from '../model/kernel-io.ts';
 import type { FeedListener } from '../ports.ts';
 import { ModelTokens } from '../tokens/model-tokens.ts';
+import { IncrementalEncoder } from '../tokens/prompt-encoder.ts';
 import { toyVocabulary } from '../tokens/toy-vocabulary.test.ts';
 import { openaiChat } from '../wire/openai-chat.ts';
 import { openaiCompletions } from '../wire/openai-completions.ts';
@@ -26,15 +27,20 @@ const built = ModelTokens.build({
 });
 assert.ok(built.kind === 'exact');
 const { tokens } = built;
-const model: ServedModel = { name: 'm', tokens, demo: false, contextTokens: 4096 };
+const prompts = new IncrementalEncoder({
+  tokens,
+  elsewhere: undefined,
+  settings: { bytesMax: 1_000_000, hereMax: 1_000 },
+});
+const model: ServedModel = { name: 'm', tokens, prompts, demo: false, contextTokens: 4096 };
 
 const TEXT = 'the other king of the rings and the mother of the other thing '.repeat(3);
 
-function understood(tenant: string, salt: string | undefined, served = model) {
+async function understood(tenant: string, salt: string | undefined, served = model) {
   const nvext = salt === undefined ? {} : { cache_salt: salt };
   const ask = openaiCompletions.parse({ model: 'm', prompt: TEXT, nvext });
   const who = identify(tenant as TenantId, {}, []);
-  const prompt = promptOf(ask, served, who);
+  const prompt = await promptOf(ask, served, who);
   const given = { ask, model: served, who, prompt };
   const id = 'r' as RequestId;
   return { prompt, job: jobOf(id, given), arrival: arrivalOf(id, given) };
@@ -47,9 +53,10 @@ const name = fc.oneof(
 
 test('no two tenants share a block, whatever salts they choose, and no two salts of one', () => {
   const side = fc.tuple(name, fc.option(name, { nil: undefined }));
-  fc.assert(
-    fc.property(side, side, ([tenant, salt], [other, otherSalt]) => {
-      const [one, two] = [understood(tenant, salt), understood(other, otherSalt)];
+  return fc.assert(
+    fc.asyncProperty(side, side, async ([tenant, salt], [other, otherSalt]) => {
+      const one = await understood(tenant, salt);
+      const two = await understood(other, otherSalt);
       const same = tenant === other && (salt || undefined) === (otherSalt || undefined);
       assert.equal(one.job.cacheSalt === two.job.cacheSalt, same);
       assert.equal(one.arrival.hashes[0] === two.arrival.hashes[0], same);
@@ -58,10 +65,10 @@ test('no two tenants share a block, whatever salts they choose, and no two salts
   );
 });
 
-test('what an engine tells of a prompt it was given is what the next such prompt is looked up by', () => {
+test('what an engine tells of a prompt it was given is what the next such prompt is looked up by', () =>
   fc.assert(
-    fc.property(name, fc.option(name, { nil: undefined }), (tenant, salt) => {
-      const { job, arrival } = understood(tenant, salt);
+    fc.asyncProperty(name, fc.option(name, { nil: undefined }), async (tenant, salt) => {
+      const { job, arrival } = await understood(tenant, salt);
       assert.ok(job.prompt.kind === 'tokens');
       const count = arrival.hashes.length;
       assert.ok(count >= 2);
@@ -80,8 +87,7 @@ test('what an engine tells of a prompt it was given is what the next such prompt
       assert.deepEqual(rig.stored(), [...arrival.hashes]);
     }),
     { numRuns: 100 },
-  );
-});
+  ));
 
 test('a block leaves by the engine’s name for it, and a tier at a time', () => {
   const rig = new FeedRig();
@@ -129,15 +135,15 @@ test('blocks whose parents are unknown, or of another size, are not believed', (
   assert.deepEqual(rig.facts, []);
 });
 
-test('a chat becomes the tokens of its model’s template; without a tokenizer it passes as it is', () => {
+test('a chat becomes the tokens of its model’s template; without a tokenizer it passes as it is', async () => {
   const messages = [{ role: 'user', content: 'the king' }];
   const ask = openaiChat.parse({ model: 'm', messages });
   const who = identify(DEFAULT_TENANT, {}, []);
-  const exact = promptOf(ask, model, who);
+  const exact = await promptOf(ask, model, who);
   assert.ok(ask.prompt.kind === 'chat' && exact.job.kind === 'tokens');
   assert.deepEqual([...exact.job.ids], [...tokens.encode(tokens.render(ask.prompt.chat))]);
   assert.equal(exact.promptTokens, exact.job.ids.length);
-  const passed = promptOf(ask, { ...model, tokens: undefined }, who);
+  const passed = await promptOf(ask, { ...model, tokens: undefined }, who);
   assert.deepEqual([passed.job, passed.hashes.length], [ask.prompt, 0]);
   assert.ok(passed.promptTokens > 0);
 });

@@ -2,8 +2,9 @@
 import { GatewayError } from '../model/error.ts';
 import type { RequestId } from '../model/ids.ts';
 import type { Arrival } from '../model/kernel-io.ts';
+import type { AnswerFrame } from '../model/request.ts';
 import type { Identity } from '../model/session.ts';
-import type { Job, PartParser, Tokens } from '../ports.ts';
+import type { EncodedPrompt, Job, PartParser, Tokens } from '../ports.ts';
 import type { Ask } from '../wire/wire.ts';
 import { DEFAULT_TENANT } from './access.ts';
 import type { ServedModel } from './models.ts';
@@ -15,37 +16,43 @@ export interface Prompt {
   blockTokens: number;
   /** Exact, or a guess from the length of the text where the tokenizer is unknown. */
   promptTokens: number;
-  parser: PartParser | undefined;
+  /** One for each answer. */
+  parser: (() => PartParser) | undefined;
+  /** Where a grammar will have to know it. */
+  frame: AnswerFrame;
 }
 
-export function promptOf(ask: Ask, model: ServedModel, who: Identity): Prompt {
+export async function promptOf(ask: Ask, model: ServedModel, who: Identity): Promise<Prompt> {
   const { prompt } = ask;
-  const { tokens } = model;
-  if (tokens === undefined) return passThrough(ask);
-  let ids: Uint32Array;
-  let parser: PartParser | undefined;
-  if (prompt.kind === 'tokens') {
-    ids = prompt.ids;
-  } else if (prompt.kind === 'text') {
-    ids = encoded(prompt.text, tokens, model);
-  } else {
-    ids = encoded(tokens.render(prompt.chat), tokens, model);
-    parser = tokens.parser(prompt.chat);
-  }
+  const { tokens, prompts } = model;
+  if (tokens === undefined || prompts === undefined) return passThrough(ask);
   const { hasher } = tokens;
+  const root = hasher.root(saltOf(ask, who));
+  let encoded: EncodedPrompt;
+  if (prompt.kind === 'tokens') {
+    encoded = { ids: prompt.ids, hashes: hasher.blocks(root, prompt.ids) };
+  } else {
+    const text = prompt.kind === 'text' ? prompt.text : tokens.render(prompt.chat);
+    refuseTooLong(text, tokens, model);
+    encoded = await prompts.encode(text, { thread: who.thread ?? '', root });
+  }
   return {
-    job: { kind: 'tokens', ids },
-    hashes: hasher.blocks(hasher.root(saltOf(ask, who)), ids),
+    job: { kind: 'tokens', ids: encoded.ids },
+    hashes: encoded.hashes,
     blockTokens: hasher.blockTokens,
-    promptTokens: ids.length,
-    parser,
+    promptTokens: encoded.ids.length,
+    parser: prompt.kind === 'chat' ? () => tokens.parser(prompt.chat) : undefined,
+    frame:
+      prompt.kind === 'chat' && ask.shape.format !== undefined
+        ? tokens.frame(prompt.chat)
+        : ask.shape.frame,
   };
 }
 
 /** What cannot fit, however it is cut, is refused before anybody waits for it to be cut. */
-function encoded(text: string, tokens: Tokens, { contextTokens }: ServedModel): Uint32Array {
+function refuseTooLong(text: string, tokens: Tokens, { contextTokens }: ServedModel): void {
   const least = Math.ceil(text.length / tokens.charactersPerTokenMax);
-  if (least < contextTokens) return tokens.encode(text);
+  if (least < contextTokens) return;
   throw new GatewayError(
     'context_length_exceeded',
     `This model's context is ${contextTokens} tokens, but the prompt has at least ${least}; shorten it.`,
@@ -81,6 +88,7 @@ export function jobOf(
     sampling: ask.sampling,
     outputTokensMax: ask.outputTokensMax,
     stop: ask.stop,
+    shape: { ...ask.shape, frame: prompt.frame },
     cacheSalt: saltOf(ask, who),
     priority: ask.hints.priority,
     forcedOutput: ask.hints.forcedOutput,
@@ -89,13 +97,20 @@ export function jobOf(
 }
 
 /** Four bytes are taken for a token; without hashes the index knows such a worker by its load only. */
-function passThrough({ prompt }: Ask): Prompt {
+function passThrough({ prompt, shape }: Ask): Prompt {
   const promptTokens =
     prompt.kind === 'tokens'
       ? prompt.ids.length
       : Math.ceil(JSON.stringify(prompt.kind === 'chat' ? prompt.chat : prompt.text).length / 4);
   const hashes = new BigUint64Array(0);
-  return { job: prompt, hashes, blockTokens: 1, promptTokens, parser: undefined };
+  return {
+    job: prompt,
+    hashes,
+    blockTokens: 1,
+    promptTokens,
+    parser: undefined,
+    frame: shape.frame,
+  };
 }
 
 /** The tenant is the default salt; what a client names is kept below its own tenant. */

@@ -75,7 +75,10 @@ async function whole(parts: AsyncIterable<Part>, to: Delivery): Promise<void> {
 }
 
 /** Passes parts on, and tells kernel and account what they mean. */
-async function* watched(parts: AsyncIterable<Part>, to: Delivery): AsyncGenerator<Part> {
+export async function* watched(
+  parts: AsyncIterable<Part>,
+  to: Pick<Delivery, 'host' | 'clock' | 'account' | 'signal'>,
+): AsyncGenerator<Part> {
   const { host, clock, account } = to;
   const request = account.arrival.id;
   let outputTokens = 0;
@@ -97,7 +100,7 @@ async function* watched(parts: AsyncIterable<Part>, to: Delivery): AsyncGenerato
         ended = true;
         const status = to.signal.aborted ? 'cancelled' : 'failed';
         account.ended(clock.nowUs(), { status, error: part.error });
-      } else {
+      } else if (part.kind !== 'ended') {
         const tokens = part.kind === 'toolCall' ? 0 : part.tokens;
         outputTokens += tokens;
         if (account.token(clock.nowUs(), tokens)) host.tell({ kind: 'firstTokenSent', request });

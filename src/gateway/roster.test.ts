@@ -6,6 +6,7 @@ import type { WorkerAbout } from '../model/worker.ts';
 import type { Engine, Note, WorkerChange } from '../ports.ts';
 import { SimClock } from '../sim/clock.ts';
 import { ModelTokens } from '../tokens/model-tokens.ts';
+import { IncrementalEncoder } from '../tokens/prompt-encoder.ts';
 import { toyVocabulary } from '../tokens/toy-vocabulary.test.ts';
 import { Feed } from './feed.ts';
 import type { Host } from './host.ts';
@@ -130,6 +131,11 @@ const built = ModelTokens.build({
 });
 assert.ok(built.kind === 'exact');
 const { tokens } = built;
+const prompts = new IncrementalEncoder({
+  tokens,
+  elsewhere: undefined,
+  settings: { bytesMax: 1_000_000, hereMax: 1_000 },
+});
 
 class Rig {
   readonly clock = new SimClock();
@@ -137,7 +143,7 @@ class Rig {
   readonly notes: Note[] = [];
   readonly order: string[] = [];
   readonly models = new Models({
-    known: new Map([['m', { tokens, fingerprint: 'f' }]]),
+    known: new Map([['m', { tokens, prompts, fingerprint: 'f' }]]),
     aliases: new Map([['gpt-x', 'm']]),
   });
   readonly roster: Roster;
@@ -220,6 +226,7 @@ class Rig {
     return {
       worker,
       generate: () => assert.fail('nothing is asked'),
+      embed: () => assert.fail('nothing is asked'),
       resetCache: async () => {
         this.resets++;
       },

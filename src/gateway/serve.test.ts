@@ -20,6 +20,7 @@ import type { Wire } from '../wire/wire.ts';
 import { Access } from './access.ts';
 import { Host } from './host.ts';
 import { Models } from './models.ts';
+import { Normalizer } from './normalize/normalizer.ts';
 import { Receipts } from './receipts.ts';
 import { Serve } from './serve.ts';
 
@@ -175,6 +176,7 @@ class Rig {
     this.#serve = new Serve({
       access: new Access({ keys: [], trustedProxies: [], host: 'localhost' }),
       models: this.#models,
+      normalizer: new Normalizer(Config.parse({}).normalise),
       host: this.host,
       engines: {
         engine: (worker) => this.#engines.get(worker),

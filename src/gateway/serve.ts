@@ -1,7 +1,8 @@
 /**
  * The walk of one request, top to bottom.
  *
- *   parse (wire) ─► who is it ─► which model ─► tokens ─► admit and answer (failover) ─► relay
+ *   parse (wire) ─► who is it ─► which model ─► normalise ─► tokens
+ *     ─► admit and answer (failover) ─► relay
  */
 import { AssertionError } from '../base/assert.ts';
 import type { Prng } from '../base/prng.ts';
@@ -9,7 +10,6 @@ import { type Call, replyJson } from '../http/call.ts';
 import { jsonBody } from '../http/json-body.ts';
 import { errorHeaders, type Route } from '../http/router.ts';
 import { asGatewayError, GatewayError } from '../model/error.ts';
-import type { RequestId } from '../model/ids.ts';
 import type { Part } from '../model/part.ts';
 import type { Identity } from '../model/session.ts';
 import type { Clock, Sink } from '../ports.ts';
@@ -19,19 +19,23 @@ import { openaiCompletions } from '../wire/openai-completions.ts';
 import { parsed } from '../wire/parsed.ts';
 import type { Ask, Wire } from '../wire/wire.ts';
 import type { Access } from './access.ts';
-import { Account } from './account.ts';
+import type { Account } from './account.ts';
+import { Accounts } from './accounts.ts';
+import { Embeddings } from './embeddings.ts';
 import { extrasOf, headersOf, openingOf } from './envelope.ts';
 import { answerOf, type Engines } from './failover.ts';
 import type { Host } from './host.ts';
 import { identify } from './identify.ts';
 import type { Models, ServedModel } from './models.ts';
-import { arrivalOf, jobOf, type Prompt, promptOf } from './prompt.ts';
+import type { Applied, Normalizer } from './normalize/normalizer.ts';
+import { jobOf, type Prompt, promptOf } from './prompt.ts';
 import type { Receipts } from './receipts.ts';
 import { relay } from './relay.ts';
 
 export interface ServeParts {
   access: Access;
   models: Models;
+  normalizer: Normalizer;
   host: Host;
   engines: Engines;
   clock: Clock;
@@ -47,6 +51,7 @@ interface Asked {
   who: Identity;
   model: ServedModel;
   prompt: Prompt;
+  normalised: Applied;
 }
 
 /** Every API that generates, by its path. */
@@ -58,11 +63,14 @@ const WIRES: Record<string, Wire> = {
 
 export class Serve {
   readonly #parts: ServeParts;
-  #requests = 0;
+  readonly #accounts: Accounts;
+  readonly #embeddings: Embeddings;
   readonly #running = new Set<AbortController>();
 
   constructor(parts: ServeParts) {
     this.#parts = parts;
+    this.#accounts = new Accounts(parts);
+    this.#embeddings = new Embeddings(parts, this.#accounts);
   }
 
   routes(): Map<string, Route> {
@@ -70,7 +78,10 @@ export class Serve {
       `POST ${path}`,
       (call) => this.handle(call, wire),
     ]);
-    return new Map(entries);
+    return new Map([
+      ...entries,
+      ['POST /v1/embeddings', (call: Call) => this.#embeddings.handle(call)],
+    ]);
   }
 
   /** Answers the call, whatever comes: errors go out in the wire's own shape. */
@@ -84,7 +95,8 @@ export class Serve {
     let account: Account | undefined;
     try {
       const asked = await this.#understand(call, wire);
-      account = this.#open(call, asked, arrivedUs);
+      const { requestId: request } = call;
+      account = this.#accounts.open({ ...asked, request, wire: wire.name, arrivedUs });
       await this.#answer(call, asked, account, leaving.signal);
     } catch (thrown) {
       this.#refuse(call, wire, thrown);
@@ -92,7 +104,7 @@ export class Serve {
       call.signal.removeEventListener('abort', leave);
       this.#running.delete(leaving);
       leaving.abort();
-      if (account !== undefined) this.#close(account);
+      if (account !== undefined) this.#accounts.close(account);
     }
   }
 
@@ -103,19 +115,25 @@ export class Serve {
   }
 
   async #understand(call: Call, wire: Wire): Promise<Asked> {
-    const { access, models } = this.#parts;
+    const { access, models, normalizer } = this.#parts;
     const { tenant } = access.caller(call);
-    const ask = wire.parse(await jsonBody(call));
+    const body = await jsonBody(call);
+    const ask = wire.parse(body);
     const who = identify(tenant, call.headers, ask.names);
     const model = models.find(ask.model);
-    return { wire, ask, who, model, prompt: promptOf(ask, model, who) };
+    const { ask: plain, applied } = normalizer.normalise({ body, ask, model, who });
+    const prompt = await promptOf(plain, model, who);
+    return { wire, ask, who, model, prompt, normalised: applied };
   }
 
   async #answer(call: Call, asked: Asked, account: Account, signal: AbortSignal): Promise<void> {
     const { host, engines, clock } = this.#parts;
     const { wire, ask, prompt } = asked;
     const job = jobOf(account.arrival.id, asked);
-    const answer: AsyncIterable<Part> = answerOf({ host, engines, account, job, signal });
+    const answer: AsyncIterable<Part> = answerOf({
+      ...{ host, engines, account, job, signal },
+      ask: (engine) => engine.generate(job, signal),
+    });
     await relay(prompt.parser === undefined ? answer : parsed(answer, prompt.parser), {
       host,
       clock,
@@ -130,25 +148,6 @@ export class Serve {
     });
   }
 
-  #open(call: Call, asked: Asked, arrivedUs: number): Account {
-    const { clock, rng, host, receipts } = this.#parts;
-    const suffix = rng.uint32().toString(36).padStart(7, '0');
-    const id = `r${(this.#requests++).toString(36)}-${suffix}`;
-    const account = new Account({
-      id,
-      requestId: call.requestId,
-      atIso: new Date(clock.wallMs()).toISOString(),
-      arrivedUs,
-      wire: asked.wire.name,
-      policy: host.policy,
-      who: asked.who,
-      arrival: arrivalOf(id as RequestId, asked),
-      tokensKnown: asked.prompt.job.kind === 'tokens',
-    });
-    receipts.keep(account.receipt);
-    return account;
-  }
-
   #refuse(call: Call, wire: Wire, thrown: unknown): void {
     const error = asGatewayError(thrown);
     if (error.code === 'internal') {
@@ -157,21 +156,10 @@ export class Serve {
     if (call.reply.headSent) return call.reply.end();
     replyJson(call.reply, error.status, wire.error(error), errorHeaders(call.requestId, error));
   }
-
-  #close(account: Account): void {
-    const { receipt } = account;
-    const { status, error } = receipt.actual;
-    this.#parts.sink.note({
-      kind: 'request',
-      receipt,
-      status: status === 'done' ? 200 : new GatewayError(error ?? 'client_closed', '').status,
-      itlUs: account.itlUs(),
-    });
-  }
 }
 
 /** Where an error of ours arose. Only our own claims are quoted: other words could hold a prompt. */
-function whereFrom(thrown: unknown): string {
+export function whereFrom(thrown: unknown): string {
   if (!(thrown instanceof Error)) return 'something was thrown that is no error';
   if (thrown instanceof AssertionError) return thrown.stack ?? thrown.message;
   const frames = (thrown.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line));

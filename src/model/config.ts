@@ -71,6 +71,12 @@ export const Config = z.strictObject({
       predictedBlocksMax: positive().default(1_000_000),
       predictedUsMax: positive().default(600_000_000).describe('A placement is believed for.'),
       shutdownUsMax: positive().default(5_000_000).describe('Running streams may end within.'),
+      promptMemoryBytes: positive()
+        .default(256 * 1024 * 1024)
+        .describe('Encoded prompts remembered per model, so that a next turn encodes what is new.'),
+      encodeHereMax: positive()
+        .default(16_384)
+        .describe('UTF-16 units of new text; more are encoded in a thread of their own.'),
       requestsPerSlotMax: positive()
         .default(4)
         .describe('Given to a worker per slot; the rest wait where they can still choose.'),
@@ -83,6 +89,26 @@ export const Config = z.strictObject({
       feedReplayUs: positive().default(2_000_000).describe('A replay of events takes at most.'),
     })
     .prefault({}),
+  normalise: z
+    .strictObject({
+      billingBlock: z
+        .boolean()
+        .default(true)
+        .describe("Drop Claude Code's billing block, which differs from session to session."),
+      toolOrder: z
+        .boolean()
+        .default(true)
+        .describe('Keep the order of tools where a client changes it within a thread.'),
+      callIds: z
+        .boolean()
+        .default(true)
+        .describe('Keep the first ids of tool calls where a client makes them up anew.'),
+      memoryBytes: positive()
+        .default(16 * 1024 * 1024)
+        .describe('Remembered of threads, to see what changes.'),
+    })
+    .prefault({})
+    .describe('Only what is rendered and hashed: prompts that pass through leave as they came.'),
   journal: z.string().optional().describe('File to which every kernel input is appended.'),
 });
 export type Config = z.infer<typeof Config>;
@@ -102,6 +128,8 @@ export const WorkerSettings = z.strictObject({
     .optional()
     .describe('Most distinct tokens whose KV is kept, over all tiers.'),
   blockTokens: z.literal(16).default(16),
+  diskBytes: count().default(0).describe('Of KV kept in files; 0: none is.'),
+  diskFolder: z.string().optional().describe('Where; each worker has a subfolder of its own.'),
   threads: positive().default(1),
   exact: z.boolean().default(false),
   allowForcedOutput: z.boolean().default(false),
@@ -129,6 +157,18 @@ export const HTTP_LIMITS = {
 
 /** The embedded engine, where its settings say nothing. */
 export const LLAMA_ENGINE = { slots: 4 } as const;
+
+/** The disk tier. */
+export const DISK = {
+  /** By default all workers together may take so much, and no larger share of what is free. */
+  bytesMax: 10_000_000_000,
+  freeShareMax: 0.1,
+  /** A file holds so many bytes of blocks, and so many blocks, at most. */
+  fileBytesMax: 4 * 1024 * 1024,
+  fileBlocksMax: 32,
+  /** Written at once: so much KV waits in memory for the disk, at most. */
+  dirtyBytesMax: 64 * 1024 * 1024,
+} as const;
 
 /**
  * The simulated engine: a small model on a fast accelerator, so that whatever waits for it waits for

@@ -16,6 +16,14 @@ export const Receipt = z.strictObject({
   knownBy: z.string().describe('Which signal named the session.'),
   policy: z.string(),
   promptTokens: z.int().nullable().describe('Null where the tokenizer is unknown.'),
+  normalised: z
+    .array(
+      z.strictObject({
+        rule: z.enum(['cacheControl', 'textBlock', 'billingBlock', 'toolOrder', 'callIds']),
+        savedTokens: z.int().min(0).describe('Estimated, at four characters a token.'),
+      }),
+    )
+    .describe('What was made equal before rendering; empty where the prompt passed through.'),
   worker: z.string().nullable(),
   attempts: z.array(
     z.strictObject({

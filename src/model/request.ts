@@ -9,6 +9,8 @@ export interface Chat {
   toolChoice: ToolChoice;
   /** Whether the model should think; undefined leaves it to the template's default. */
   thinking: boolean | undefined;
+  /** Whether the prompt ends where the answer begins; absent: it does. Only counting asks otherwise. */
+  generationPrompt?: boolean;
 }
 
 export type Message =
@@ -51,8 +53,55 @@ export interface Sampling {
   seed: number | undefined;
 }
 
+/** What the answers to a prompt are to look like, besides their length. */
+export interface Shape {
+  /** So many answers, which share the prompt's KV. */
+  choices: number;
+  /** So many of the most likely tokens beside each; undefined: no log probabilities at all. */
+  logprobs: number | undefined;
+  /** Enforced while tokens are sampled; undefined: the model is free. */
+  format: Format | undefined;
+  /** How the model writes what stands around the format. */
+  frame: AnswerFrame;
+}
+
+export type Format =
+  /** One JSON object. */
+  | { kind: 'json' }
+  | { kind: 'schema'; schema: unknown }
+  /** The whole answer matches. */
+  | { kind: 'regex'; pattern: string }
+  | { kind: 'choice'; choices: readonly string[] }
+  /** GBNF with a rule `root`. */
+  | { kind: 'grammar'; gbnf: string }
+  /** Calls of these tools and nothing else; one, or as many as the model likes. */
+  | { kind: 'calls'; tools: readonly Tool[]; many: boolean }
+  | { kind: 'noCalls' };
+
+/** What a grammar must know of how a model writes an answer. */
+export interface AnswerFrame {
+  /** The answer may begin with reasoning between these; `isOpen`: the prompt opened it already. */
+  reasoning: { open: string; close: string; isOpen: boolean } | undefined;
+  /**
+   * Around `{"name": …, "arguments": {…}}`, and the text that only a call begins with. Undefined
+   * where the model writes calls in another way.
+   */
+  calls: { open: string; close: string; marker: string } | undefined;
+}
+
+export const NO_FRAME: AnswerFrame = { reasoning: undefined, calls: undefined };
+
+/** One answer, as the model likes. */
+export const FREE: Shape = {
+  choices: 1,
+  logprobs: undefined,
+  format: undefined,
+  frame: NO_FRAME,
+};
+
 /** What a client says about a request besides its content. All optional, none can break a request. */
 export interface Hints {
+  /** Higher is more important. */
   priority: number;
   /** Expected output tokens. */
   outputTokensExpected: number | undefined;

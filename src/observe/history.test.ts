@@ -54,6 +54,7 @@ function receipt(actual: Partial<Receipt['actual']>, promptTokens: number | null
     knownBy: 'nothing',
     policy: 'stator',
     promptTokens,
+    normalised: [],
     worker: 'worker-1',
     attempts: [],
     predicted: null,

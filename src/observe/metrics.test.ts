@@ -147,6 +147,20 @@ test('KV events, their gaps and decisions are counted; what is gone is not shown
   assert.equal(sumOf(metrics, 'stator_worker_mode', {}), 0);
 });
 
+test('tokens that rules kept reusable add up by rule, for answers that came to be', () => {
+  const metrics = new Metrics();
+  const normalised: Receipt['normalised'] = [
+    { rule: 'billingBlock', savedTokens: 7 },
+    { rule: 'textBlock', savedTokens: 2 },
+  ];
+  metrics.note(requestNote({ normalised }));
+  metrics.note(requestNote({ normalised, actual: { cachedTokens: null } }));
+  metrics.note(requestNote({ normalised, actual: { status: 'failed' } }, 502));
+  const name = 'stator_normalised_tokens_total';
+  assert.equal(sumOf(metrics, name, { rule: 'billingBlock' }), 14);
+  assert.equal(sumOf(metrics, name, {}), 18);
+});
+
 interface Changes extends Partial<Omit<Receipt, 'actual'>> {
   actual?: Partial<Receipt['actual']>;
 }
@@ -164,6 +178,7 @@ function requestNote({ actual, ...changes }: Changes = {}, status = 200) {
     knownBy: 'nothing',
     policy: 'stator',
     promptTokens: 10,
+    normalised: [],
     worker: 'worker-1',
     attempts: [],
     predicted: null,

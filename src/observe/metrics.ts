@@ -53,6 +53,11 @@ export class Metrics implements Sink {
       'Cached tokens, predicted minus reported, absolute.',
       BOUNDS_TOKENS,
     );
+    this.#declare(
+      'stator_normalised_tokens_total',
+      'counter',
+      'Prompt tokens that a rule kept reusable, estimated at four characters a token; rules overlap.',
+    );
     this.#declare('stator_kv_events_total', 'counter', 'KV events received.');
     this.#declare('stator_kv_event_gaps_total', 'counter', 'Times KV events were lost for good.');
     this.#declare('stator_rejections_total', 'counter', 'Requests refused, by reason.');
@@ -125,6 +130,9 @@ export class Metrics implements Sink {
     if (actual.status !== 'done') return;
     if (actual.e2eUs !== null) this.observe('stator_e2e_seconds', { model }, actual.e2eUs / 1e6);
     this.add('stator_prompt_tokens_total', { model }, receipt.promptTokens ?? 0);
+    for (const { rule, savedTokens } of receipt.normalised) {
+      this.add('stator_normalised_tokens_total', { rule }, savedTokens);
+    }
     if (actual.cachedTokens === null) return;
     this.add('stator_cached_tokens_total', { model }, actual.cachedTokens);
     this.add('stator_prefill_tokens_saved_total', { tenant: receipt.tenant }, actual.cachedTokens);

@@ -7,7 +7,7 @@ import { Feed } from '../gateway/feed.ts';
 import type { RequestId, TenantId, ThreadId, WorkerId } from '../model/ids.ts';
 import type { Arrival, Fact, Order } from '../model/kernel-io.ts';
 import type { Part } from '../model/part.ts';
-import { type Chat, GREEDY } from '../model/request.ts';
+import { type Chat, FREE, GREEDY } from '../model/request.ts';
 import type { Job, PartParser } from '../ports.ts';
 import type { Agent } from './agents.ts';
 import { DecisionLog, type Scene, type SceneOptions, SIM_MODEL, setScene } from './scene.ts';
@@ -98,6 +98,7 @@ class FastWorld {
       sampling: GREEDY,
       outputTokensMax,
       stop: [],
+      shape: FREE,
       cacheSalt: '',
       priority: 0,
       forcedOutput: undefined,

@@ -12,7 +12,7 @@ import type { WorkerId } from '../model/ids.ts';
 import type { Order } from '../model/kernel-io.ts';
 import type { Worker } from '../model/worker.ts';
 import { MemoryPlane } from '../planes/memory.ts';
-import type { Tokens } from '../ports.ts';
+import type { PromptEncoder, Tokens } from '../ports.ts';
 import type { Agent } from './agents.ts';
 import { SimClock } from './clock.ts';
 
@@ -22,6 +22,8 @@ export interface SceneOptions {
   seed: number;
   agents: readonly Agent[];
   tokens: Tokens;
+  /** The whole simulator's; the fast one encodes every prompt in full. */
+  prompts: PromptEncoder;
   workers: number;
   slots: number;
   contextTokens: number;
@@ -57,12 +59,19 @@ function makeWorker(id: WorkerId, options: SceneOptions, clock: SimClock, plane:
   const memory = new SimulatedMemory(slots, model);
   const engine = new LocalEngine({
     worker: id,
-    runner: new RunnerSimulated({ memory, curve, clock }),
+    runner: new RunnerSimulated({ memory, curve, clock, fileUs: 0 }),
     pace: new FixedPace(curve),
     tokens,
     events: plane.publisher(id),
     settings: {
-      sizes: { slots, blockTokens, blocksMax, hostBlocks: blocksMax, matchBlocks: 1 },
+      sizes: {
+        slots,
+        blockTokens,
+        blocksMax,
+        hostBlocks: blocksMax,
+        matchBlocks: 1,
+        disk: undefined,
+      },
       batch: {
         blockTokens,
         contextTokens,
@@ -73,6 +82,8 @@ function makeWorker(id: WorkerId, options: SceneOptions, clock: SimClock, plane:
       },
       allowForcedOutput: false,
       answerTokens: undefined,
+      grammars: 'derived',
+      embeddings: { kind: 'made', note: undefined },
     },
     onFailure: (error) => {
       throw error;

@@ -5,6 +5,7 @@ import { POLICY_NAMES } from '../kernel/route/policies.ts';
 import { Config } from '../model/config.ts';
 import type { Tokens } from '../ports.ts';
 import { ModelTokens } from '../tokens/model-tokens.ts';
+import { IncrementalEncoder } from '../tokens/prompt-encoder.ts';
 import { toyVocabulary } from '../tokens/toy-vocabulary.test.ts';
 import { makeAgents } from './agents.ts';
 import { simulateFast } from './fast.ts';
@@ -59,6 +60,11 @@ function optionsOf(seed: number, tokens: Tokens): SceneOptions {
   return {
     seed,
     tokens,
+    prompts: new IncrementalEncoder({
+      tokens,
+      elsewhere: undefined,
+      settings: { bytesMax: 50_000, hereMax: 1_000 },
+    }),
     agents: makeAgents(rng.fork('agents'), {
       agents: 4 + rng.below(24),
       families: 1 + rng.below(3),

@@ -8,10 +8,12 @@ import { Access, DEFAULT_TENANT } from '../gateway/access.ts';
 import { Feed } from '../gateway/feed.ts';
 import { Host } from '../gateway/host.ts';
 import { Models } from '../gateway/models.ts';
+import { Normalizer } from '../gateway/normalize/normalizer.ts';
 import { Receipts } from '../gateway/receipts.ts';
 import { Roster } from '../gateway/roster.ts';
 import { Serve } from '../gateway/serve.ts';
 import type { Call, Reply } from '../http/call.ts';
+import { Config } from '../model/config.ts';
 import type { Note } from '../ports.ts';
 import { openaiChat } from '../wire/openai-chat.ts';
 import { SseReader } from '../wire/sse.ts';
@@ -40,7 +42,8 @@ class WholeWorld {
     const sink = { note: (note: Note) => this.#note(note) };
     this.#host = new Host({ kernel, clock, sink });
     const host = this.#host;
-    const known = new Map([[SIM_MODEL, { tokens: options.tokens, fingerprint: '' }]]);
+    const { tokens, prompts } = options;
+    const known = new Map([[SIM_MODEL, { tokens, prompts, fingerprint: '' }]]);
     const models = new Models({ known, aliases: new Map() });
     const feed = new Feed({ host, feed: plane, sink });
     const checks = { checkUs: 1_000_000_000_000, recheckUs: 1_000_000_000_000 };
@@ -51,6 +54,7 @@ class WholeWorld {
     this.#serve = new Serve({
       access,
       models,
+      normalizer: new Normalizer(Config.parse({}).normalise),
       host,
       engines: this.#roster,
       clock,

@@ -1,0 +1,99 @@
+/** `stator bench engine`: on the demo model, or the one that is named. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { BareProcess } from '../bench/bare-loop.ts';
+import { benchEngine } from '../bench/engine.ts';
+import type { BenchEngine } from '../bench/engine-driver.ts';
+import type { BenchReport } from '../bench/figure.ts';
+import { RunnerWatch } from '../bench/runner-watch.ts';
+import { UP_DEFAULTS, WorkerSettings } from '../model/config.ts';
+import { buildWorker } from './build-worker.ts';
+import { Complaint } from './complaint.ts';
+import { diskBytesDefault } from './disk.ts';
+import { memoryBytes } from './memory.ts';
+import { chooseModel } from './model-choice.ts';
+
+const LENGTHS = [2048, 8192, 16_384];
+const SLOTS = 8;
+/** Beside the longest prompt, whole units of llama.cpp's cells. */
+const ROOM_TOKENS = 1024;
+
+export async function engineBench(
+  onProgress: (text: string) => void,
+  flags: { model?: string },
+): Promise<BenchReport> {
+  const model = await chooseModel(flags.model ?? 'demo');
+  const folder = mkdtempSync(join(tmpdir(), 'stator-bench-'));
+  let bare: BareProcess | undefined;
+  try {
+    const settings = settingsFor(model, folder);
+    const first = await start(settings);
+    const { slots, contextTokens } = first;
+    const { chunkTokensMax, chunkUs, threads } = settings;
+    bare = await BareProcess.start({
+      model: model.path,
+      slots,
+      contextTokens,
+      batchTokens: chunkTokensMax,
+      threads,
+    });
+    const lengths = LENGTHS.filter((tokens) => tokens < contextTokens);
+    return await benchEngine({
+      model: model.name,
+      first,
+      restart: () => start(settings),
+      bare,
+      lengths,
+      chunkTokensMax,
+      settings: { contextTokens, threads, chunkTokensMax, chunkUs, lengths: lengths.join(', ') },
+      onProgress,
+    });
+  } catch (error) {
+    throw new Complaint((error as Error).message);
+  } finally {
+    bare?.close();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function settingsFor(model: { path: string; name: string }, folder: string): WorkerSettings {
+  return WorkerSettings.parse({
+    engine: 'llama',
+    name: 'bench',
+    model: model.path,
+    modelName: model.name,
+    memoryBytes: Math.floor(memoryBytes() * UP_DEFAULTS.memoryShare),
+    slots: SLOTS,
+    contextTokens: Math.max(...LENGTHS) + ROOM_TOKENS,
+    diskBytes: diskBytesDefault(folder),
+    diskFolder: folder,
+    allowForcedOutput: true,
+    tokenSlices: 0,
+  });
+}
+
+async function start(settings: WorkerSettings): Promise<BenchEngine & { contextTokens: number }> {
+  const watch = new RunnerWatch();
+  const { engine, model, card, close } = await buildWorker(settings, fail, (runner) =>
+    watch.around(runner),
+  );
+  return {
+    engine,
+    watch,
+    vocabularySize: model.tokens.vocabularySize,
+    slots: card.cache.slots,
+    contextTokens: card.model.contextTokens,
+    blockTokens: card.cache.blockTokens,
+    blockBytes: card.cache.blockBytes,
+    async close() {
+      await close();
+      await watch.closed;
+    },
+  };
+}
+
+/** Whoever waits for an answer hears of it too. */
+function fail(error: Error): void {
+  process.stderr.write(`the engine is lost: ${error.message}\n`);
+}
