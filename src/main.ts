@@ -26,6 +26,11 @@ function stackFlags(command: Command): Command {
       'engine threads a worker; 1, because more spin against each other',
       arg.count,
     )
+    .option(
+      '--device <name>',
+      'cpu, cuda, vulkan, metal, or auto: a GPU whose libraries are installed',
+      arg.device,
+    )
     .option('--exact', 'make results comparable bit for bit; slower')
     .option('--script <file>', 'scripted answers of the simulated engine');
 }
@@ -76,6 +81,7 @@ program
     'engine threads; with 2 and any other load decode fell from 463 to 7 tokens/s',
     arg.count,
   )
+  .option('--device <name>', 'cpu, cuda, vulkan, metal, or auto', arg.device)
   .option('--exact', 'make results comparable bit for bit')
   .option('--allow-forced-output', 'let requests dictate the answer')
   .option('--script <file>', 'scripted answers of the simulated engine')

@@ -67,11 +67,12 @@ const CLOCKLESS = [
   'model',
 ];
 
-/** Begun from outside: by a shell, as a thread, or by tests that simulate. */
+/** Begun from outside: by a shell, as a thread or process, or by tests that simulate. */
 const ENTRIES = [
   'src/main.ts',
   'src/engines/llama/thread.ts',
   'src/cli/tokenizer-thread.ts',
+  'src/bench/bare-loop-process.ts',
   'src/sim/fast.ts',
   'src/sim/whole.ts',
 ];

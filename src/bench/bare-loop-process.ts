@@ -18,7 +18,7 @@ process.on('disconnect', () => process.exit());
 function answer(call: BareCall): BareAnswer {
   try {
     if (call.kind === 'open') {
-      loop = new Loop(loadLlama(), call.settings);
+      loop = new Loop(loadLlama('cpu'), call.settings);
       return { kind: 'opened' };
     }
     if (loop === undefined) throw new Error('a loop is opened before it runs');

@@ -3,7 +3,6 @@
  * where no scheduler, cache or stream stands around them. Its CPU time is that process's alone.
  */
 import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { Took } from './stopwatch.ts';
 
@@ -37,6 +36,7 @@ export interface BareLoop {
 
 export class BareProcess implements BareLoop {
   readonly #child: ChildProcess;
+  #resolve: ((answer: BareAnswer) => void) | undefined;
 
   /** Throws one sentence where the model cannot be loaded. */
   static async start(settings: BareSettings): Promise<BareProcess> {
@@ -49,6 +49,10 @@ export class BareProcess implements BareLoop {
 
   private constructor(child: ChildProcess) {
     this.#child = child;
+    child.on('message', (answer: BareAnswer) => this.#resolve?.(answer));
+    child.on('exit', () => {
+      this.#resolve?.({ kind: 'failed', message: 'the bare loop has ended' });
+    });
   }
 
   async prefill(chunks: number[]): Promise<Took> {
@@ -70,12 +74,10 @@ export class BareProcess implements BareLoop {
   }
 
   async #call(call: BareCall): Promise<BareAnswer> {
-    const ended = once(this.#child, 'exit').then((): BareAnswer => {
-      throw new Error('the bare loop has ended');
+    const answer = await new Promise<BareAnswer>((resolve) => {
+      this.#resolve = resolve;
+      this.#child.send(call);
     });
-    this.#child.send(call);
-    const answered = once(this.#child, 'message').then(([answer]) => answer as BareAnswer);
-    const answer = await Promise.race([answered, ended]);
     if (answer.kind === 'failed') throw new Error(answer.message);
     return answer;
   }

@@ -15,6 +15,8 @@ export interface BenchEngine {
   watch: RunnerWatch;
   vocabularySize: number;
   slots: number;
+  /** Per slot. */
+  contextTokens: number;
   blockTokens: number;
   /** Of one block's KV. */
   blockBytes: number;

@@ -3,22 +3,18 @@
  * HTTP: how soon an answer begins whose prompt lies in a slot, in the host store or in files, against
  * one computed in full; throughput; and llama.cpp's bare decode loop in the same run.
  *
- *   first engine    cold ─► from slots ─► from the host store (others took all slots) ─► throughput
+ *   first engine    rounds of: cold ─► from a slot ─► from the host store (others took all slots),
+ *                   and throughput. Whatever is compared runs within one round, so that a neighbour
+ *                   who comes and goes disturbs all of it
  *   second, third   on the same files: all that was computed lies on disk only
  */
 import type { BareLoop } from './bare-loop.ts';
 import { type BenchEngine, EngineDriver } from './engine-driver.ts';
 import type { BenchReport } from './figure.ts';
 import { PrefillComparison } from './prefill-comparison.ts';
-import { COLD_RUNS, ReuseBench, SHARES } from './reuse.ts';
-import { type Flows, rateOf } from './runner-watch.ts';
-import {
-  batchGain,
-  DECODE,
-  decodeThroughput,
-  PREFILL_TOKENS,
-  prefillThroughput,
-} from './throughput.ts';
+import { type Home, ReuseBench, ttftRatio } from './reuse.ts';
+import { type Flow, type Flows, rateOf } from './runner-watch.ts';
+import { DECODE, DECODE_LONG, PREFILL_TOKENS, ThroughputBench } from './throughput.ts';
 
 export interface EngineBench {
   model: string;
@@ -26,7 +22,7 @@ export interface EngineBench {
   /** Starts another on the same folder of files; the one before has ended. */
   restart(): Promise<BenchEngine>;
   bare: BareLoop;
-  /** Of prompts. */
+  /** Of prompts, ascending; those that do not fit the served context are left out. */
   lengths: readonly number[];
   /** Most tokens of one chunk. */
   chunkTokensMax: number;
@@ -34,69 +30,83 @@ export interface EngineBench {
   onProgress: (text: string) => void;
 }
 
-/** Figures of reuse are the worst of these lengths. */
+/** Figures of the lower tiers are the worst of these lengths. */
 const FIGURE_LENGTHS = [8192, 16_384];
+const ROUNDS = 5;
+/** On a slow or busy machine no further round begins after this. */
+const ROUNDS_MS_MAX = 150_000;
+const SHARE = 0.95;
+const MORE_SHARE = 0.99;
+/** Takes nearly as long as a whole prompt: in the first round, from a slot. */
+const HALF_SHARE = 0.5;
+/** Prefill is compared at the longest prompt up to this. */
+const COMPARED_TOKENS_MAX = 8192;
 /** Files are written in so long, or are not waited for. */
-const SAVING_MS_MAX = 20_000;
+const WRITING_MS_MAX = 20_000;
+const QUIET_MS = 200;
+/** A prompt whose way to files is timed. */
+const OFFLOAD_TOKENS = 4096;
+const WARM_TOKENS = 256;
 
 export async function benchEngine(bench: EngineBench): Promise<BenchReport> {
-  const { first, lengths, onProgress } = bench;
-  const reuse = new ReuseBench();
+  const { first, onProgress, bare, chunkTokensMax } = bench;
+  const lengths = bench.lengths.filter((tokens) => tokens < first.contextTokens);
+  if (lengths.length === 0) throw new Error(tooShort(bench.lengths, first));
   const driver = new EngineDriver(first, 1);
-  await driver.ask(driver.fresh(256)); // The first steps of a process are slow.
-  const compared = lengths.filter((tokens) => tokens <= 8192).at(-1);
-  const prefill = new PrefillComparison(bench, first.watch);
-  for (const tokens of lengths) {
-    onProgress(`${tokens} tokens, cold`);
-    await reuse.cold(driver, tokens, (took) => prefill.beside(tokens === compared, took));
-    await fromSlots(reuse, { driver, engine: first, tokens, onProgress });
-    await fromHost(reuse, { driver, engine: first, tokens, onProgress });
+  await driver.ask(driver.fresh(WARM_TOKENS)); // The first steps of a process are slow.
+  const reuse = new ReuseBench();
+  const compared = lengths.filter((tokens) => tokens <= COMPARED_TOKENS_MAX).at(-1) ?? lengths[0];
+  const prefill = new PrefillComparison(bare, { tokens: compared, chunkTokensMax });
+  const throughput = new ThroughputBench(driver, bare, first.slots);
+  const startMs = performance.now();
+  let rounds = 0;
+  while (rounds < ROUNDS && performance.now() - startMs < ROUNDS_MS_MAX) {
+    for (const tokens of lengths) {
+      onProgress(`round ${rounds + 1} of ${ROUNDS}, prompts of ${tokens} tokens`);
+      const cold = await reuse.cold(driver, tokens);
+      if (tokens === compared) await prefill.beside(cold);
+      await nearby(reuse, { driver, engine: first, tokens, isFirst: rounds === 0 });
+    }
+    onProgress(`round ${rounds + 1} of ${ROUNDS}, throughput`);
+    await throughput.round();
+    rounds++;
   }
-  onProgress('prefill');
-  const prefillByBatch = await prefillThroughput(driver, first.slots);
-  onProgress('decode');
-  const decode = await decodeThroughput(driver, bench.bare, first.slots);
   onProgress('writing files');
-  const flows = [first.watch.flows];
-  const noDisk = await written(first);
+  const { noDisk, toDisk } = await offload(driver, first);
   await first.close();
-  if (noDisk === undefined) flows.push(...(await fromDisk(reuse, bench)));
-  else reuse.absent('disk', noDisk);
-  const figureLengths = lengths.filter((tokens) => FIGURE_LENGTHS.includes(tokens));
-  const ratio = (tokens: number) =>
-    reuse.ratio(
-      'slot',
-      0.95,
-      figureLengths.filter((t) => t === tokens),
-    );
+  const flows = noDisk === undefined ? await fromDisk(reuse, lengths, bench) : [];
+  const ttft = reuse.report({ disk: noDisk });
+  const ratio = (home: Home, ...of: number[]) =>
+    ttftRatio(ttft, { home, share: SHARE, lengths: of });
+  const measured = FIGURE_LENGTHS.filter((tokens) => lengths.includes(tokens));
   return {
     bench: 'engine',
     settings: {
       model: bench.model,
       slots: first.slots,
+      contextTokens: first.contextTokens,
       ...bench.settings,
-      coldRuns: COLD_RUNS,
+      rounds,
       prefillTokens: PREFILL_TOKENS,
-      decodeContextTokens: DECODE.contextTokens,
-      decodeSteps: DECODE.steps,
+      decode: `${DECODE.steps} tokens after ${DECODE.contextTokens}`,
+      decodeLongContext: `${DECODE_LONG.steps} tokens after ${DECODE_LONG.contextTokens}`,
     },
     figures: {
-      ttft95Ratio8k: ratio(8192),
-      ttft95Ratio16k: ratio(16_384),
-      ttft95RatioHost: reuse.ratio('host', 0.95, figureLengths),
-      ttft95RatioDisk: reuse.ratio('disk', 0.95, figureLengths),
-      decodeBatch4Ratio: batchGain(decode.engine),
+      ttft95Ratio8k: ratio('slot', 8192),
+      ttft95Ratio16k: ratio('slot', 16_384),
+      ttft95RatioHost: ratio('host', ...measured),
+      ttft95RatioDisk: ratio('disk', ...measured),
+      decodeBatch4Ratio: throughput.batchGain(),
       prefillRatioToLlamaCpp: prefill.ratio(),
     },
     beside: {
-      unit: 'ms, wall and CPU of the process; best of the runs, all listed',
-      ttft: Object.fromEntries(reuse.results),
-      prefill: prefill.report(),
-      prefillByBatch,
-      decodeByBatch: decode.engine,
-      decodeByBatchLlamaCpp: decode.bare,
-      decodeBatch4RatioLlamaCpp: batchGain(decode.bare),
-      bytesPerS: ratesOf(flows, first.blockBytes),
+      unit: 'ms until the first part, wall and CPU of the process; best of the rounds, all listed',
+      ttft,
+      ...(lengths.length < bench.lengths.length ? { leftOut: tooShort(bench.lengths, first) } : {}),
+      prefillToLlamaCpp: prefill.report(),
+      throughputUnit: 'ms for 1,000 tokens, by requests at once',
+      ...throughput.report(),
+      bytesPerS: ratesOf([first.watch.flows, ...flows], toDisk, first.blockBytes),
     },
   };
 }
@@ -105,49 +115,57 @@ interface Scene {
   driver: EngineDriver;
   engine: BenchEngine;
   tokens: number;
-  onProgress: (text: string) => void;
+  isFirst: boolean;
 }
 
-async function fromSlots(reuse: ReuseBench, { onProgress, tokens, ...from }: Scene): Promise<void> {
-  for (const { share, runs } of SHARES) {
-    onProgress(`${tokens} tokens, ${share * 100} % in a slot`);
-    const prepare = async () => {};
-    await reuse.reused({ ...from, home: 'slot' }, { tokens, share, runs, prepare });
+async function nearby(reuse: ReuseBench, { driver, engine, tokens, isFirst }: Scene) {
+  const inSlot = { driver, engine, home: 'slot' as const };
+  // Each cuts the slot back to what the next still finds there.
+  await reuse.reused(inSlot, { tokens, share: MORE_SHARE });
+  await reuse.reused(inSlot, { tokens, share: SHARE });
+  for (const share of [MORE_SHARE, SHARE]) {
+    await driver.displace();
+    await reuse.reused({ driver, engine, home: 'host' }, { tokens, share });
   }
+  if (isFirst) await reuse.reused(inSlot, { tokens, share: HALF_SHARE });
 }
 
-async function fromHost(reuse: ReuseBench, { onProgress, tokens, ...from }: Scene): Promise<void> {
-  for (const { share, runs } of SHARES) {
-    onProgress(`${tokens} tokens, ${share * 100} % in the host store`);
-    const prepare = () => from.driver.displace();
-    await reuse.reused({ ...from, home: 'host' }, { tokens, share, runs, prepare });
-  }
-}
-
-/** Waits until all is written; the reason in words where nothing is, or not in time. */
-async function written({ engine, watch }: BenchEngine): Promise<string | undefined> {
-  const deadlineMs = performance.now() + SAVING_MS_MAX;
-  let quietSince = performance.now();
-  while (performance.now() - quietSince < 200) {
-    if (performance.now() > deadlineMs) return 'the files were not written in time';
-    if (watch.savingCount > 0) quietSince = performance.now();
-    await new Promise((resolve) => setTimeout(resolve, 10));
+/** Writes what is left, and times how an idle engine writes; or says why nothing is written. */
+async function offload(
+  driver: EngineDriver,
+  { engine, watch, contextTokens }: BenchEngine,
+): Promise<{ noDisk: string | undefined; toDisk: Flow }> {
+  const { toDisk } = watch.flows;
+  if (!(await watch.written(WRITING_MS_MAX, QUIET_MS))) {
+    return { noDisk: 'the files were not written in time', toDisk };
   }
   const report = await engine.report();
-  return (report?.diskBlocks ?? 0) > 0 ? undefined : 'this engine keeps nothing in files';
+  if ((report?.diskBlocks ?? 0) === 0) {
+    return { noDisk: 'this engine keeps nothing in files', toDisk };
+  }
+  const before = { ...toDisk };
+  await driver.ask(driver.fresh(Math.min(OFFLOAD_TOKENS, contextTokens - 1)));
+  await watch.written(WRITING_MS_MAX, QUIET_MS);
+  const { blocks, ms } = toDisk;
+  return { noDisk: undefined, toDisk: { blocks: blocks - before.blocks, ms: ms - before.ms } };
 }
 
 /** An engine for each share: what one has read lies nearer afterwards. */
-async function fromDisk(reuse: ReuseBench, bench: EngineBench): Promise<Flows[]> {
+async function fromDisk(
+  reuse: ReuseBench,
+  lengths: readonly number[],
+  bench: EngineBench,
+): Promise<Flows[]> {
   const flows: Flows[] = [];
-  for (const [i, { share, runs }] of SHARES.entries()) {
+  for (const [i, share] of [SHARE, MORE_SHARE].entries()) {
     bench.onProgress(`${share * 100} % in files`);
     const engine = await bench.restart();
     const driver = new EngineDriver(engine, 2 + i);
-    await driver.ask(driver.fresh(256));
-    for (const tokens of bench.lengths) {
-      const prepare = async () => {};
-      await reuse.reused({ driver, engine, home: 'disk' }, { tokens, share, runs, prepare });
+    await driver.ask(driver.fresh(WARM_TOKENS));
+    for (const tokens of lengths) {
+      for (let round = 0; round < reuse.roundCount(tokens); round++) {
+        await reuse.reused({ driver, engine, home: 'disk' }, { tokens, share, round });
+      }
     }
     flows.push(engine.watch.flows);
     await engine.close();
@@ -155,8 +173,17 @@ async function fromDisk(reuse: ReuseBench, bench: EngineBench): Promise<Flows[]>
   return flows;
 }
 
-/** Over all engines of the run. */
-function ratesOf(flows: readonly Flows[], blockBytes: number): Record<keyof Flows, number | null> {
+function tooShort(lengths: readonly number[], { contextTokens }: BenchEngine): string {
+  const out = lengths.filter((tokens) => tokens >= contextTokens);
+  return `A context of ${contextTokens} tokens is too short for prompts of ${out.join(', ')}.`;
+}
+
+/** Over all engines of the run; files written while the engine was idle. */
+function ratesOf(
+  flows: readonly Flows[],
+  toDisk: Flow,
+  blockBytes: number,
+): Record<keyof Flows, number | null> {
   const rate = (way: keyof Flows) => {
     const blocks = flows.reduce((sum, flow) => sum + flow[way].blocks, 0);
     const ms = flows.reduce((sum, flow) => sum + flow[way].ms, 0);
@@ -165,7 +192,7 @@ function ratesOf(flows: readonly Flows[], blockBytes: number): Record<keyof Flow
   return {
     slotToHost: rate('slotToHost'),
     hostToSlot: rate('hostToSlot'),
-    toDisk: rate('toDisk'),
+    toDisk: rateOf(toDisk, blockBytes),
     diskToHost: rate('diskToHost'),
   };
 }

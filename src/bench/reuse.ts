@@ -1,6 +1,6 @@
 /**
  * How soon an answer begins whose prompt was computed before, all of it but the end: with that KV in a
- * slot, in the host store, in files. Beside it the same prompt computed in full.
+ * slot, in the host store, in files. Beside it the same number of tokens computed in full.
  */
 import type { BenchEngine, EngineDriver } from './engine-driver.ts';
 import { type Runs, runsOf } from './figure.ts';
@@ -21,102 +21,97 @@ export interface NotMeasured {
 
 /** Of prompts of one length. */
 export interface Reuse {
-  tokens: number;
   cold: Ttft;
   /** By where it lay, then by the share that was reused. */
   reused: Record<Home, Record<string, Ttft | NotMeasured>>;
 }
 
-/** Prompts that were computed once; each begins the prompts that reuse it. */
-interface Computed {
-  tokens: number;
-  prompts: Uint32Array[];
+/** One prompt's runs; the next round takes another prompt of that length. */
+interface Round {
+  prompt: Uint32Array;
+  cold: Took;
+  reused: Record<Home, Record<string, Took | NotMeasured>>;
 }
 
-/** A share is taken in so many runs: half a prompt takes nearly as long as a whole one. */
-export const SHARES: readonly { share: number; runs: number }[] = [
-  { share: 0.99, runs: 5 },
-  { share: 0.95, runs: 5 },
-  { share: 0.5, runs: 1 },
-];
-/** Of prompts computed in full. */
-export const COLD_RUNS = 5;
-
 export class ReuseBench {
-  readonly #computed = new Map<number, Computed>();
-  readonly #reuses = new Map<number, Reuse>();
+  readonly #rounds = new Map<number, Round[]>();
 
-  /** By length of prompt. */
-  get results(): ReadonlyMap<number, Reuse> {
-    return this.#reuses;
+  /** Computes a prompt of so many tokens in full: it begins the prompts of this round. */
+  async cold(driver: EngineDriver, tokens: number): Promise<Took> {
+    const prompt = driver.fresh(tokens);
+    const { ttft } = await driver.ask(prompt);
+    const rounds = this.#rounds.get(tokens) ?? [];
+    rounds.push({ prompt, cold: ttft, reused: { slot: {}, host: {}, disk: {} } });
+    this.#rounds.set(tokens, rounds);
+    return ttft;
   }
 
-  /** Computes prompts of so many tokens in full; after each of them `between` runs. */
-  async cold(
-    driver: EngineDriver,
-    tokens: number,
-    between: (took: Took) => Promise<void>,
-  ): Promise<void> {
-    const tooks: Took[] = [];
-    const prompts: Uint32Array[] = [];
-    for (let run = 0; run < COLD_RUNS; run++) {
-      const ids = driver.fresh(tokens);
-      prompts.push(ids);
-      const { ttft } = await driver.ask(ids);
-      tooks.push(ttft);
-      await between(ttft);
-    }
-    this.#computed.set(tokens, { tokens, prompts });
-    const reused = { slot: {}, host: {}, disk: {} };
-    this.#reuses.set(tokens, { tokens, cold: ttftOf(tooks), reused });
+  /** Rounds of this length so far. */
+  roundCount(tokens: number): number {
+    return this.#rounds.get(tokens)?.length ?? 0;
   }
 
-  /** Prompts that begin like those of `cold`; before each of them `prepare` runs. */
+  /** A prompt that begins like the one of that round; the last one where none is said. */
   async reused(
     { driver, engine, home }: { driver: EngineDriver; engine: BenchEngine; home: Home },
-    given: { tokens: number; share: number; runs: number; prepare: () => Promise<void> },
+    given: { tokens: number; share: number; round?: number },
   ): Promise<void> {
     const { tokens, share } = given;
-    const computed = this.#computed.get(tokens);
-    const reuse = this.#reuses.get(tokens);
-    if (computed === undefined || reuse === undefined) throw new Error('cold runs come first');
+    const round = this.#rounds.get(tokens)?.at(given.round ?? -1);
+    if (round === undefined) throw new Error('a cold run comes first');
     const { blockTokens } = engine;
     const kept = Math.floor((share * tokens) / blockTokens) * blockTokens;
-    const tooks: Took[] = [];
-    const found = new Set<number>();
-    for (const prompt of computed.prompts.slice(0, given.runs)) {
-      await given.prepare();
-      const ids = driver.fresh(tokens);
-      ids.set(prompt.subarray(0, kept));
-      const { ttft, usage } = await driver.ask(ids);
-      tooks.push(ttft);
-      found.add(usage.cachedTokens ?? 0);
-    }
-    const wrong = [...found].filter((count) => count !== kept);
-    reuse.reused[home][share] =
-      wrong.length === 0
-        ? ttftOf(tooks)
-        : { reason: `${kept} tokens were to be reused, but ${wrong.join(', ')} were` };
+    const ids = driver.fresh(tokens);
+    ids.set(round.prompt.subarray(0, kept));
+    const { ttft, usage } = await driver.ask(ids);
+    const isAsMeant = usage.cachedTokens === kept;
+    round.reused[home][share] = isAsMeant
+      ? ttft
+      : { reason: `${kept} tokens were to be reused, but ${usage.cachedTokens} were` };
   }
 
-  /** For whatever could not be tried. */
-  absent(home: Home, reason: string): void {
-    for (const { reused } of this.#reuses.values()) {
-      for (const { share } of SHARES) reused[home][share] ??= { reason };
+  /** By length of prompt; where a home was not tried, `absent` says why. */
+  report(absent: Partial<Record<Home, string>>): Record<string, Reuse> {
+    const report: Record<string, Reuse> = {};
+    for (const [tokens, rounds] of this.#rounds) {
+      const of = (home: Home) => reusedOf(rounds, home, absent[home]);
+      const reused = { slot: of('slot'), host: of('host'), disk: of('disk') };
+      report[tokens] = { cold: ttftOf(rounds.map(({ cold }) => cold)), reused };
     }
+    return report;
   }
+}
 
-  /** The worst of these lengths, reused over cold, by wall time; null where one was not measured. */
-  ratio(home: Home, share: number, lengths: readonly number[]): number | null {
-    let worst = 0;
-    for (const tokens of lengths) {
-      const reuse = this.#reuses.get(tokens);
-      const reused = reuse?.reused[home][share];
-      if (reuse === undefined || reused === undefined || 'reason' in reused) return null;
-      worst = Math.max(worst, reused.wall.bestMs / reuse.cold.wall.bestMs);
-    }
-    return lengths.length === 0 ? null : Number(worst.toFixed(4));
+/** Reused over cold by wall time, the worst of these lengths; null where one was not measured. */
+export function ttftRatio(
+  report: Record<string, Reuse>,
+  of: { home: Home; share: number; lengths: readonly number[] },
+): number | null {
+  const ratios = of.lengths.map((tokens) => {
+    const reuse = report[tokens];
+    const reused = reuse?.reused[of.home][of.share];
+    if (reused === undefined || 'reason' in reused) return undefined;
+    return reused.wall.bestMs / reuse.cold.wall.bestMs;
+  });
+  const measured = ratios.filter((ratio) => ratio !== undefined);
+  if (measured.length === 0 || measured.length < ratios.length) return null;
+  return Number(Math.max(...measured).toFixed(4));
+}
+
+function reusedOf(
+  rounds: readonly Round[],
+  home: Home,
+  absent: string | undefined,
+): Record<string, Ttft | NotMeasured> {
+  const shares = new Set(rounds.flatMap(({ reused }) => Object.keys(reused[home])));
+  const byShare: Record<string, Ttft | NotMeasured> = {};
+  if (absent !== undefined) byShare.all = { reason: absent };
+  for (const share of shares) {
+    const runs = rounds.flatMap(({ reused }) => reused[home][share] ?? []);
+    const wrong = runs.find((run) => 'reason' in run);
+    byShare[share] = wrong ?? ttftOf(runs.filter((run) => 'wallMs' in run));
   }
+  return byShare;
 }
 
 function ttftOf(tooks: readonly Took[]): Ttft {

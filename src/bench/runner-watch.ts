@@ -1,7 +1,6 @@
 /**
- * Looks at what a runner does, from around it: in which chunks it computes prompts, what it moves
- * between tiers, and how fast: a step's time less the time it computed. `around` gives the runner that
- * the engine is to be built on.
+ * What a runner moves between tiers and how fast, seen from around it: a step's time less the time it
+ * computed. `around` gives the runner that the engine is to be built on.
  */
 import type { FileId, FileNews, Move, StepPlan, StepResult } from '../model/step.ts';
 import type { Runner } from '../ports.ts';
@@ -36,15 +35,19 @@ export class RunnerWatch {
   readonly #saving = new Flight(this.flows.toDisk);
   readonly #loading = new Flight(this.flows.diskToHost);
 
-  /** Tokens of each prompt chunk since it was emptied. */
-  readonly chunks: number[] = [];
-
   /** Resolves when the runner has let go of all it held; an engine does not wait for that. */
   closed: Promise<void> = Promise.resolve();
 
-  /** Files being written. */
-  get savingCount(): number {
-    return this.#saving.count;
+  /** Resolves when no file was being written for a while: true, or false where that takes too long. */
+  async written(msMax: number, quietMs: number): Promise<boolean> {
+    const startMs = performance.now();
+    let quietSinceMs = startMs;
+    while (performance.now() - quietSinceMs < quietMs) {
+      if (performance.now() - startMs > msMax) return false;
+      if (this.#saving.count > 0) quietSinceMs = performance.now();
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    return true;
   }
 
   around(runner: Runner): Runner {
@@ -69,8 +72,7 @@ export class RunnerWatch {
     };
   }
 
-  #ordered({ moves, slices }: StepPlan): void {
-    for (const { tokens } of slices) if (tokens.length > 1) this.chunks.push(tokens.length);
+  #ordered({ moves }: StepPlan): void {
     for (const move of moves) {
       if (move.kind === 'load') this.#loading.begin(move.file, move.handles.length);
       if (move.kind === 'save') this.#saving.begin(move.file, move.content.hashes.length);

@@ -1,6 +1,6 @@
 /**
- * Tokens a second of an engine, prompts and answers, with one and with several requests at once, and
- * of llama.cpp's bare loop in turn with it, so that a noisy neighbour disturbs both.
+ * Tokens a second with one and with several requests at once: of an engine, and of llama.cpp's bare
+ * loop in turn with it, so that a noisy neighbour disturbs both.
  */
 import type { BareLoop } from './bare-loop.ts';
 import type { EngineDriver } from './engine-driver.ts';
@@ -18,45 +18,70 @@ export interface Throughput {
 /** By requests at once. */
 export type ByBatch = Record<string, Throughput>;
 
-const BATCHES = [1, 4, 8];
-const RUNS = 5;
 export const PREFILL_TOKENS = 1024;
-export const DECODE = { contextTokens: 512, steps: 192 };
+/** Answers as llama.cpp's own bench writes them: 128 tokens, after next to nothing. */
+export const DECODE = { contextTokens: 64, steps: 128 };
+/** The same with a context that each sequence attends to alone, which no batch makes cheaper. */
+export const DECODE_LONG = { contextTokens: 1024, steps: 128 };
+const BATCHES = [1, 4, 8];
 
-/** Prompts of `PREFILL_TOKENS`, until the last of them has its first token. */
-export async function prefillThroughput(driver: EngineDriver, slots: number): Promise<ByBatch> {
-  const runs = new RunsByBatch();
-  for (let run = 0; run < RUNS; run++) {
-    for (const batch of batchesOf(slots)) {
-      const prompts = Array.from({ length: batch }, () => driver.fresh(PREFILL_TOKENS));
-      runs.add(batch, await driver.askAll(prompts), batch * PREFILL_TOKENS);
+export class ThroughputBench {
+  readonly #driver: EngineDriver;
+  readonly #bare: BareLoop;
+  readonly #batches: number[];
+  readonly #prefill = new RunsByBatch();
+  readonly #decode = new RunsByBatch();
+  readonly #decodeLong = new RunsByBatch();
+  readonly #decodeBare = new RunsByBatch();
+
+  constructor(driver: EngineDriver, bare: BareLoop, slots: number) {
+    this.#driver = driver;
+    this.#bare = bare;
+    this.#batches = BATCHES.filter((batch) => batch <= slots);
+  }
+
+  async round(): Promise<void> {
+    for (const batch of this.#batches) {
+      const prompts = this.#prompts(batch, PREFILL_TOKENS);
+      this.#prefill.add(batch, await this.#driver.askAll(prompts), batch * PREFILL_TOKENS);
+    }
+    for (const batch of this.#batches) {
+      await this.#decoded(this.#decode, batch, DECODE);
+      const { contextTokens: context, steps } = DECODE;
+      const bare = await this.#bare.decode({ batch, context, steps });
+      this.#decodeBare.add(batch, bare, batch * steps);
+      await this.#decoded(this.#decodeLong, batch, DECODE_LONG);
     }
   }
-  return runs.throughput();
-}
 
-/** Answers of `DECODE.steps` tokens after prompts of `DECODE.contextTokens`. */
-export async function decodeThroughput(
-  driver: EngineDriver,
-  bare: BareLoop,
-  slots: number,
-): Promise<{ engine: ByBatch; bare: ByBatch }> {
-  const { contextTokens: context, steps } = DECODE;
-  const engine = new RunsByBatch();
-  const loop = new RunsByBatch();
-  for (let run = 0; run < RUNS; run++) {
-    for (const batch of batchesOf(slots)) {
-      const prompts = Array.from({ length: batch }, () => driver.fresh(context));
-      const { took, tokens } = await driver.decode(prompts, steps);
-      engine.add(batch, took, tokens);
-      loop.add(batch, await bare.decode({ batch, context, steps }), batch * steps);
-    }
+  /** How many times the tokens a second of one request four have; null where they do not fit. */
+  batchGain(): number | null {
+    return gainOf(this.#decode.throughput());
   }
-  return { engine: engine.throughput(), bare: loop.throughput() };
+
+  report(): object {
+    const decodeLlamaCpp = this.#decodeBare.throughput();
+    return {
+      prefill: this.#prefill.throughput(),
+      decode: this.#decode.throughput(),
+      decodeLlamaCpp,
+      decodeBatch4RatioLlamaCpp: gainOf(decodeLlamaCpp),
+      decodeLongContext: this.#decodeLong.throughput(),
+    };
+  }
+
+  async #decoded(runs: RunsByBatch, batch: number, of: typeof DECODE): Promise<void> {
+    const prompts = this.#prompts(batch, of.contextTokens);
+    const { took, tokens } = await this.#driver.decode(prompts, of.steps);
+    runs.add(batch, took, tokens);
+  }
+
+  #prompts(count: number, tokens: number): Uint32Array[] {
+    return Array.from({ length: count }, () => this.#driver.fresh(tokens));
+  }
 }
 
-/** How many times the tokens a second of one request four have; null where they do not fit. */
-export function batchGain(byBatch: ByBatch): number | null {
+function gainOf(byBatch: ByBatch): number | null {
   const [one, four] = [byBatch[1], byBatch[4]];
   if (one === undefined || four === undefined) return null;
   return Number((one.wall.bestMs / four.wall.bestMs).toFixed(4));
@@ -80,8 +105,4 @@ class RunsByBatch {
     }
     return byBatch;
   }
-}
-
-function batchesOf(slots: number): number[] {
-  return BATCHES.filter((batch) => batch <= slots);
 }

@@ -1,5 +1,6 @@
 /** Flags → settings; a wrong one is a sentence that says what it must be. */
 import { InvalidArgumentError } from 'commander';
+import { DEVICES, type Device } from '../model/device.ts';
 import { parseMemory } from './memory.ts';
 
 export function count(text: string): number {
@@ -31,6 +32,12 @@ export function disk(text: string): number {
 export function engine(text: string): 'llama' | 'sim' {
   if (text === 'llama' || text === 'sim') return text;
   throw new InvalidArgumentError('It must be llama or sim.');
+}
+
+export function device(text: string): Device {
+  const known = DEVICES.find((one) => one === text);
+  if (known !== undefined) return known;
+  throw new InvalidArgumentError(`It must be one of ${DEVICES.join(', ')}.`);
 }
 
 export function names(text: string): string[] {

@@ -38,15 +38,14 @@ export async function engineBench(
       batchTokens: chunkTokensMax,
       threads,
     });
-    const lengths = LENGTHS.filter((tokens) => tokens < contextTokens);
     return await benchEngine({
       model: model.name,
       first,
       restart: () => start(settings),
       bare,
-      lengths,
+      lengths: LENGTHS,
       chunkTokensMax,
-      settings: { contextTokens, threads, chunkTokensMax, chunkUs, lengths: lengths.join(', ') },
+      settings: { threads, chunkTokensMax, chunkUs },
       onProgress,
     });
   } catch (error) {
@@ -73,7 +72,7 @@ function settingsFor(model: { path: string; name: string }, folder: string): Wor
   });
 }
 
-async function start(settings: WorkerSettings): Promise<BenchEngine & { contextTokens: number }> {
+async function start(settings: WorkerSettings): Promise<BenchEngine> {
   const watch = new RunnerWatch();
   const { engine, model, card, close } = await buildWorker(settings, fail, (runner) =>
     watch.around(runner),

@@ -152,6 +152,7 @@ async function llamaCore(
       blockTokens: settings.blockTokens,
       hostBlocks: budget.hostBlocks,
       threads: settings.threads,
+      device: settings.device,
     },
     (sentence) => process.stderr.write(`${sentence}\n`),
   );

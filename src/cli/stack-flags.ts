@@ -2,6 +2,7 @@
 
 import { POLICY_NAMES } from '../kernel/route/policies.ts';
 import { Config } from '../model/config.ts';
+import type { Device } from '../model/device.ts';
 import { Complaint } from './complaint.ts';
 import { chooseModel } from './model-choice.ts';
 import { readConfig } from './serve.ts';
@@ -18,6 +19,7 @@ export interface StackFlags {
   disk?: number;
   diskFolder?: string;
   threads?: number;
+  device?: Device;
   exact?: boolean;
   script?: string;
   port?: number;
@@ -52,6 +54,7 @@ export function stackOptions(flags: StackFlags): StackOptions {
     allowForcedOutput: flags.allowForcedOutput ?? false,
     script: flags.script,
     threads: flags.threads,
+    device: flags.device,
     chooseModel: () => chooseModel(flags.model),
     log: (line) => process.stderr.write(`${line}\n`),
   };

@@ -1,10 +1,11 @@
 /** A gateway and its local workers on this machine: what `up` runs, and what `compare` measures. */
 import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
-import { llamaAvailable } from '../engines/llama/binding.ts';
+import { findLibraries } from '../engines/llama/libraries.ts';
 import { StatorEngine } from '../engines/stator.ts';
 import type { KnownModel } from '../gateway/models.ts';
 import { type Config, UP_DEFAULTS } from '../model/config.ts';
+import type { Device } from '../model/device.ts';
 import { LocalWorkers } from '../planes/local.ts';
 import { WallClock } from '../planes/wall-clock.ts';
 import type { Tokens } from '../ports.ts';
@@ -31,6 +32,7 @@ export interface StackOptions {
   allowForcedOutput: boolean;
   script: string | undefined;
   threads: number | undefined;
+  device: Device | undefined;
   /** Called once the address is known to be ours, before anything is loaded. */
   chooseModel: () => Promise<ChosenModel>;
   log: (line: string) => void;
@@ -53,8 +55,8 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   const { config } = options;
   const secret = randomBytes(24).toString('base64url');
   const models = new Map<string, KnownModel>();
-  const available = options.engine === 'llama' ? llamaAvailable() : { kind: 'yes' as const };
-  const engine = available.kind === 'yes' ? options.engine : 'sim';
+  const fallback = options.engine === 'llama' ? missingLibraries(options.device) : undefined;
+  const engine = fallback === undefined ? options.engine : 'sim';
   let command: (name: string) => string[] = () => [];
   const workers = new LocalWorkers({
     clock: new WallClock(),
@@ -99,7 +101,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       model,
       tokens: loaded.tokens,
       engine,
-      fallback: available.kind === 'no' ? available.reason : undefined,
+      fallback,
       close,
     };
   } catch (error) {
@@ -109,6 +111,14 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 }
 
 const BLOCK_TOKENS = 16;
+
+/** Why llama.cpp cannot be had here; throws it where a device was named, which nothing can stand in for. */
+function missingLibraries(device: Device = 'cpu'): string | undefined {
+  const libraries = findLibraries(device);
+  if (libraries.kind === 'found') return undefined;
+  if (device === 'cpu' || device === 'auto') return libraries.reason;
+  throw new Complaint(libraries.reason);
+}
 
 /** Listening comes first: a port that is taken is said before a model is loaded. */
 async function listen(gateway: Gateway, config: Config): Promise<number> {
@@ -160,6 +170,7 @@ function workerCommand(
     disk: Math.floor(disk / options.workers),
     'disk-folder': options.diskFolder,
     threads: options.threads,
+    device: options.device,
     exact: options.exact,
     'allow-forced-output': options.allowForcedOutput,
     script: options.script,

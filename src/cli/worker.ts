@@ -70,6 +70,7 @@ export function workerSettings(flags: Record<string, unknown>): WorkerSettings {
     diskBytes: flags.disk ?? diskBytesDefault(diskFolder(flags.diskFolder as string | undefined)),
     diskFolder: flags.diskFolder,
     threads: flags.threads,
+    device: flags.device,
     exact: flags.exact,
     allowForcedOutput: flags.allowForcedOutput,
     script: flags.script,

@@ -34,9 +34,15 @@ export class EngineHttp {
     }
   }
 
-  async json(method: 'GET' | 'POST', path: string, body?: unknown): Promise<unknown> {
+  /** `signal`: for what takes as long as it takes; other questions are answered in short time. */
+  async json(
+    method: 'GET' | 'POST',
+    path: string,
+    body?: unknown,
+    signal: AbortSignal = AbortSignal.timeout(QUESTION_MS_MAX),
+  ): Promise<unknown> {
     const text = body === undefined ? undefined : JSON.stringify(body);
-    const response = await this.#send(method, path, text, AbortSignal.timeout(QUESTION_MS_MAX));
+    const response = await this.#send(method, path, text, signal);
     try {
       return await response.body.json();
     } catch (error) {
@@ -75,7 +81,7 @@ function lost(error: unknown): GatewayError {
 
 /** What an engine refuses because of the request is the client's to know; the rest is the engine's. */
 function refused(status: number, body: string): GatewayError {
-  const { message, code } = readError(body);
+  const { message, code, param } = readError(body);
   if (status === 503 || status === 429) {
     return new GatewayError('queue_full', `The engine is busy: ${message}`);
   }
@@ -84,14 +90,19 @@ function refused(status: number, body: string): GatewayError {
   if (status === 403) return new GatewayError('forbidden', message);
   if (status === 404)
     return new GatewayError('engine_failed', `The engine answered 404: ${message}`);
-  return new GatewayError('invalid_request', message);
+  return new GatewayError('invalid_request', message, { param });
 }
 
-function readError(body: string): { message: string; code: unknown } {
+function readError(body: string): { message: string; code: unknown; param: string | undefined } {
   try {
-    const { error } = JSON.parse(body) as { error?: { message?: string; code?: unknown } };
-    return { message: error?.message ?? 'it gave no reason', code: error?.code };
+    const { error } = JSON.parse(body) as { error?: Record<string, unknown> };
+    const { message, code, param } = error ?? {};
+    return {
+      message: typeof message === 'string' ? message : 'it gave no reason',
+      code,
+      param: typeof param === 'string' ? param : undefined,
+    };
   } catch {
-    return { message: 'it gave no reason', code: undefined };
+    return { message: 'it gave no reason', code: undefined, param: undefined };
   }
 }

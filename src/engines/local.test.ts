@@ -5,7 +5,7 @@ import { Prng } from '../base/prng.ts';
 import { GatewayError } from '../model/error.ts';
 import type { RequestId, TenantId, WorkerId } from '../model/ids.ts';
 import type { Part } from '../model/part.ts';
-import { GREEDY } from '../model/request.ts';
+import { FREE, GREEDY } from '../model/request.ts';
 import type { Job, Runner } from '../ports.ts';
 import { SimClock } from '../sim/clock.ts';
 import { ModelTokens } from '../tokens/model-tokens.ts';
@@ -115,6 +115,7 @@ test('a runner that fails ends every answer with an error, once, and the engine 
   const failures: Error[] = [];
   const broken: Runner = {
     step: (_plan, done) => done(new Error('out of memory at /secret/path')),
+    listen: () => {},
     close: async () => {},
   };
   const rig = new Rig({ runner: broken, onFailure: (error) => failures.push(error) });
@@ -196,7 +197,7 @@ class Rig {
       answerTokensMin: 5,
       answerTokensMax: 25,
     });
-    const simulated = new RunnerSimulated({ memory, curve: CURVE, clock: this.clock });
+    const simulated = new RunnerSimulated({ memory, curve: CURVE, clock: this.clock, fileUs: 0 });
     this.engine = new LocalEngine({
       worker: 'w' as WorkerId,
       runner: given.runner ?? simulated,
@@ -204,7 +205,14 @@ class Rig {
       tokens,
       events: { publish: () => {} },
       settings: {
-        sizes: { slots: 2, blockTokens: BLOCK, blocksMax: 60, hostBlocks: 60, matchBlocks: 1 },
+        sizes: {
+          slots: 2,
+          blockTokens: BLOCK,
+          blocksMax: 60,
+          hostBlocks: 60,
+          matchBlocks: 1,
+          disk: undefined,
+        },
         batch: {
           blockTokens: BLOCK,
           contextTokens: 400,
@@ -215,6 +223,8 @@ class Rig {
         },
         allowForcedOutput: given.allowForcedOutput ?? false,
         answerTokens: undefined,
+        grammars: 'derived',
+        embeddings: { kind: 'made', note: 'A note.' },
       },
       onFailure: given.onFailure ?? ((error) => assert.fail(error)),
     });
@@ -261,6 +271,7 @@ function jobOf(text: string, changes: Partial<Job> = {}): Job {
     sampling: GREEDY,
     outputTokensMax: 30,
     stop: [],
+    shape: FREE,
     cacheSalt: '',
     priority: 0,
     forcedOutput: undefined,

@@ -14,11 +14,11 @@ import { Batch, type BatchSettings, type Output, type Pace } from '../kernel/cac
 import { TieredCache, type TierSizes } from '../kernel/cache/tiers.ts';
 import { GatewayError } from '../model/error.ts';
 import type { WorkerId } from '../model/ids.ts';
-import type { Finish, Part, Usage } from '../model/part.ts';
-import type { SequenceId, StepResult } from '../model/step.ts';
+import type { Part } from '../model/part.ts';
+import type { FoundFile, SequenceId, StepResult } from '../model/step.ts';
 import type {
   Cancel,
-  Decoder,
+  Embedding,
   Engine,
   EngineReport,
   Job,
@@ -26,14 +26,14 @@ import type {
   Runner,
   Tokens,
 } from '../ports.ts';
-import { StopStrings } from './stop-strings.ts';
+import { Choices, type Receiver, Vector } from './choice.ts';
+import { type AnswerSettings, specOf, vectorSpecOf } from './job-spec.ts';
 
-export interface LocalEngineSettings {
+export interface LocalEngineSettings extends AnswerSettings {
   sizes: TierSizes;
   batch: BatchSettings;
-  allowForcedOutput: boolean;
-  /** Length of an answer of a model that never ends by itself; undefined where it does. */
-  answerTokens: ((prompt: Uint32Array) => number) | undefined;
+  /** What to know of vectors this model makes, or why it makes none; one sentence. */
+  embeddings: { kind: 'made'; note: string | undefined } | { kind: 'refused'; why: string };
 }
 
 export class LocalEngine implements Engine {
@@ -44,7 +44,7 @@ export class LocalEngine implements Engine {
   readonly #settings: LocalEngineSettings;
   readonly #cache: TieredCache;
   readonly #batch: Batch;
-  readonly #answers = new Map<SequenceId, AnswerInProgress>();
+  readonly #answers = new Map<SequenceId, Receiver>();
   readonly #totals = { steps: 0, engineUs: 0, prompt: 0, cached: 0, output: 0 };
   #stepping = false;
   #failure: GatewayError | undefined;
@@ -67,7 +67,8 @@ export class LocalEngine implements Engine {
     this.#events = given.events;
     this.#settings = settings;
     this.#onFailure = given.onFailure;
-    this.#cache = new TieredCache(settings.sizes);
+    const computeUs = given.pace.computeUs.bind(given.pace);
+    this.#cache = new TieredCache(settings.sizes, computeUs);
     const hash = tokens.hasher.block.bind(tokens.hasher);
     this.#batch = new Batch({
       cache: this.#cache,
@@ -75,6 +76,18 @@ export class LocalEngine implements Engine {
       hash,
       settings: settings.batch,
     });
+    given.runner.listen((news) => {
+      this.#batch.note(news);
+      this.#publish();
+      this.#kick();
+    });
+  }
+
+  /** Files of KV that an earlier run left. */
+  restore(found: readonly FoundFile[]): void {
+    this.#cache.restore(found);
+    this.#publish();
+    this.#kick();
   }
 
   generate(job: Job, signal: AbortSignal): AsyncIterable<Part> {
@@ -98,33 +111,61 @@ export class LocalEngine implements Engine {
   submit(job: Job, on: (part: Part) => void): Cancel {
     if (this.#failure !== undefined) throw this.#failure;
     const ids = this.#promptIds(job);
-    const { hasher } = this.#tokens;
-    const root = hasher.root(job.cacheSalt);
-    const taken = this.#batch.submit({
-      ids,
-      hashes: hasher.blocks(root, ids),
-      root,
-      salt: job.cacheSalt,
-      sampling: job.sampling,
-      outputTokensMax: job.outputTokensMax ?? Number.MAX_SAFE_INTEGER,
-      endTokens: this.#tokens.endTokens,
-      forced: this.#forcedIds(job),
-      answerTokens: this.#settings.answerTokens?.(ids),
-      digests: job.engineData,
+    const spec = specOf(job, ids, { tokens: this.#tokens, ...this.#settings });
+    const sequences: SequenceId[] = [];
+    const leave = () => {
+      for (const sequence of sequences) this.#drop(sequence);
+    };
+    const choices = new Choices(job.shape.choices, (part) => {
+      if (part.kind === 'error') leave();
+      on(part);
     });
-    if (taken.kind === 'full') {
-      throw new GatewayError('queue_full', 'This engine has as many requests waiting as it takes.');
+    for (let i = 0; i < job.shape.choices; i++) {
+      const { seed } = job.sampling;
+      const sampling = { ...job.sampling, seed: seed === undefined ? seed : (seed + i) >>> 0 };
+      const taken = this.#batch.submit({ ...spec, sampling });
+      if (taken.kind === 'full') {
+        leave();
+        throw full();
+      }
+      const isForced = spec.forced !== undefined;
+      const given = { promptTokens: ids.length, stops: job.stop, tokens: this.#tokens, isForced };
+      this.#answers.set(taken.sequence, choices.add(given));
+      sequences.push(taken.sequence);
     }
-    const { sequence } = taken;
-    const decoder = this.#tokens.decoder();
-    this.#answers.set(sequence, new AnswerInProgress(ids.length, job.stop, decoder, on));
     this.#kick();
-    return () => this.#drop(sequence);
+    return leave;
+  }
+
+  async embed(job: Job, signal: AbortSignal): Promise<Embedding> {
+    if (this.#failure !== undefined) throw this.#failure;
+    const { embeddings } = this.#settings;
+    if (embeddings.kind === 'refused') throw new GatewayError('invalid_request', embeddings.why);
+    const ids = this.#promptIds(job);
+    const taken = this.#batch.submit(vectorSpecOf(job, ids, this.#tokens));
+    if (taken.kind === 'full') throw full();
+    const { sequence } = taken;
+    const leave = () =>
+      this.#answers.get(sequence)?.fail(new GatewayError('client_closed', 'The client left.'));
+    return await new Promise<Embedding>((resolve, reject) => {
+      const given = { promptTokens: ids.length, note: embeddings.note };
+      const receiver = new Vector(given, (outcome) => {
+        signal.removeEventListener('abort', leave);
+        this.#drop(sequence);
+        if (outcome instanceof GatewayError) reject(outcome);
+        else resolve(outcome);
+      });
+      this.#answers.set(sequence, receiver);
+      signal.addEventListener('abort', leave, { once: true });
+      if (signal.aborted) leave();
+      this.#kick();
+    });
   }
 
   async resetCache(): Promise<void> {
     this.#cache.reset();
     this.#publish();
+    this.#kick();
   }
 
   async healthy(): Promise<boolean> {
@@ -145,6 +186,8 @@ export class LocalEngine implements Engine {
         .map(({ holder, tokens }) => ({ busy: holder !== undefined, tokens })),
       cachedBlocks: this.#cache.blockCount,
       hostBlocks: this.#cache.hostBlockCount,
+      diskBlocks: this.#cache.diskBlockCount,
+      diskBytes: this.#cache.diskBytes,
       stepsTotal: this.#totals.steps,
       engineUsTotal: this.#totals.engineUs,
       promptTokensTotal: this.#totals.prompt,
@@ -179,12 +222,6 @@ export class LocalEngine implements Engine {
       throw new GatewayError('invalid_request', `Token id ${id} is not in the vocabulary.`);
     }
     return ids;
-  }
-
-  #forcedIds(job: Job): Uint32Array | undefined {
-    if (job.forcedOutput === undefined) return undefined;
-    if (!this.#settings.allowForcedOutput) throw forcedOutputForbidden();
-    return this.#tokens.encode(job.forcedOutput);
   }
 
   #kick(): void {
@@ -235,8 +272,12 @@ export class LocalEngine implements Engine {
       answer.end({ kind: output.finish }, output.outputTokens);
       return;
     }
+    if (output.kind === 'refused') {
+      this.#answers.delete(output.sequence);
+      return answer.fail(new GatewayError('invalid_request', output.reason));
+    }
     this.#totals.output++;
-    const stop = answer.take(output.token, output.logitsDigest);
+    const stop = answer.take(output.token, output.sample);
     if (stop === undefined) return;
     this.#answers.delete(output.sequence);
     this.#batch.stop(output.sequence);
@@ -259,67 +300,6 @@ export class LocalEngine implements Engine {
   }
 }
 
-export function forcedOutputForbidden(): GatewayError {
-  return new GatewayError(
-    'forbidden',
-    'nvext.forced_output needs a worker started with --allow-forced-output.',
-  );
-}
-
-/** One answer on its way out: ids become text, stop strings are looked for. */
-class AnswerInProgress {
-  readonly promptTokens: number;
-  cachedTokens: number | undefined;
-  outputTokens = 0;
-  readonly #decoder: Decoder;
-  readonly #stops: StopStrings;
-  readonly #on: (part: Part) => void;
-  /** Tokens whose text was held back so far. */
-  #ids: number[] = [];
-  #digests: string[] = [];
-
-  constructor(
-    promptTokens: number,
-    stops: readonly string[],
-    decoder: Decoder,
-    on: (part: Part) => void,
-  ) {
-    this.promptTokens = promptTokens;
-    this.#decoder = decoder;
-    this.#stops = new StopStrings(stops);
-    this.#on = on;
-  }
-
-  /** Returns the stop string that ends the answer, if one was found. */
-  take(token: number, digest: string | undefined): string | undefined {
-    this.outputTokens++;
-    this.#ids.push(token);
-    if (digest !== undefined) this.#digests.push(digest);
-    const { text, stop } = this.#stops.push(this.#decoder.push(token));
-    if (text !== '') this.#emit(text);
-    return stop;
-  }
-
-  end(finish: Finish, outputTokens: number): void {
-    if (finish.kind !== 'stopSequence') {
-      const held = this.#stops.push(this.#decoder.flush());
-      this.#emit(held.text + this.#stops.flush());
-    }
-    const { promptTokens, cachedTokens } = this;
-    const usage: Usage = { promptTokens, cachedTokens, outputTokens };
-    this.#on({ kind: 'done', finish, usage });
-  }
-
-  fail(error: GatewayError): void {
-    this.#on({ kind: 'error', error });
-  }
-
-  #emit(text: string): void {
-    if (text === '' && this.#ids.length === 0) return;
-    const part: Part = { kind: 'text', text, tokens: this.#ids.length, ids: this.#ids };
-    if (this.#digests.length > 0) part.engineData = { logitsDigests: this.#digests };
-    this.#on(part);
-    this.#ids = [];
-    this.#digests = [];
-  }
+function full(): GatewayError {
+  return new GatewayError('queue_full', 'This engine has as many requests waiting as it takes.');
 }

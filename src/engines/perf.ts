@@ -64,6 +64,12 @@ export class FittedPace implements Pace {
     return chunkWithin(stepUs, this.curve(), prompt, beside);
   }
 
+  computeUs(position: number, count: number): number {
+    const tokenContext = this.#fit.weight(2) / SCALE.tokenContext;
+    const token = this.#fit.weight(1) / SCALE.tokens;
+    return count * (token + tokenContext * (position + count / 2));
+  }
+
   curve(): StepCurve {
     return {
       baseUs: this.#fit.weight(0),
@@ -85,6 +91,11 @@ export class FixedPace implements Pace {
   }
 
   observe(): void {}
+
+  computeUs(position: number, count: number): number {
+    const { perTokenUs, perTokenContextUs } = this.#curve;
+    return count * (perTokenUs + perTokenContextUs * (position + count / 2));
+  }
 
   chunkTokens(prompt: PromptLeft, beside: DecodeLoad, stepUs: number): number {
     return chunkWithin(stepUs, this.#curve, prompt, beside);

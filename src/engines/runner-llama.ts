@@ -3,23 +3,32 @@ import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { assert } from '../base/assert.ts';
 import { type Message, textOf } from '../model/request.ts';
-import type { StepPlan, StepResult } from '../model/step.ts';
+import type { FileNews, StepPlan, StepResult } from '../model/step.ts';
 import type { Runner } from '../ports.ts';
 import type { ContextSettings } from './llama/context.ts';
+import type { FileSettings, OpenedFiles } from './llama/file-store.ts';
 import type { SelfTest } from './llama/self-test.ts';
-import type { ThreadAnswer, ThreadCall } from './llama/thread.ts';
+import type { ThreadAnswer, ThreadCall, ThreadNews } from './llama/thread.ts';
 
 export class RunnerLlama implements Runner {
   readonly version: string;
   readonly vocabularySize: number;
   readonly selfTest: SelfTest;
   readonly #thread: EngineThread;
+  readonly #onNotice: (sentence: string) => void;
 
-  /** Loads the model; rejects with one sentence where it cannot be loaded. */
-  static async start(settings: ContextSettings): Promise<RunnerLlama> {
+  /**
+   * Loads the model; rejects with one sentence where it cannot be loaded. `onNotice` hears what was
+   * switched off later, a sentence each.
+   */
+  static async start(
+    settings: ContextSettings,
+    onNotice: (sentence: string) => void,
+  ): Promise<RunnerLlama> {
     const thread = new EngineThread();
     try {
-      return new RunnerLlama(thread, await thread.call({ kind: 'open', settings }, 'opened'));
+      const opened = await thread.call({ kind: 'open', settings }, 'opened');
+      return new RunnerLlama(thread, opened, onNotice);
     } catch (error) {
       await thread.end();
       throw error;
@@ -29,8 +38,10 @@ export class RunnerLlama implements Runner {
   private constructor(
     thread: EngineThread,
     opened: { version: string; vocabularySize: number; selfTest: SelfTest },
+    onNotice: (sentence: string) => void,
   ) {
     this.#thread = thread;
+    this.#onNotice = onNotice;
     this.version = opened.version;
     this.vocabularySize = opened.vocabularySize;
     this.selfTest = opened.selfTest;
@@ -38,6 +49,18 @@ export class RunnerLlama implements Runner {
 
   step(plan: StepPlan, done: (outcome: StepResult | Error) => void): void {
     this.#thread.call({ kind: 'step', plan }, 'stepped').then(({ result }) => done(result), done);
+  }
+
+  listen(on: (news: readonly FileNews[]) => void): void {
+    this.#thread.onNews = (news) => {
+      for (const one of news) if (one.kind === 'off') this.#onNotice(one.reason);
+      on(news);
+    };
+  }
+
+  /** Blocks may go to files from now on; or says in a sentence why not. Before the first step. */
+  async openFiles(settings: FileSettings): Promise<OpenedFiles | { reason: string }> {
+    return (await this.#thread.call({ kind: 'openFiles', settings }, 'filesOpened')).outcome;
   }
 
   /** Ids as llama.cpp's own tokenizer makes them. */
@@ -63,6 +86,7 @@ type Answer<K extends ThreadAnswer['kind']> = Extract<ThreadAnswer, { kind: K }>
 
 /** Calls are answered in the order they were made. */
 class EngineThread {
+  onNews: (news: readonly FileNews[]) => void = () => {};
   readonly #worker: Worker;
   readonly #waiting: {
     resolve: (answer: ThreadAnswer) => void;
@@ -72,7 +96,8 @@ class EngineThread {
 
   constructor() {
     this.#worker = new Worker(threadFile());
-    this.#worker.on('message', (answer: ThreadAnswer) => {
+    this.#worker.on('message', (answer: ThreadAnswer | ThreadNews) => {
+      if (answer.kind === 'news') return this.onNews(answer.news);
       const waiting = this.#waiting.shift();
       assert(waiting !== undefined, 'an answer follows a call');
       if (answer.kind === 'failed') waiting.reject(new Error(answer.message));

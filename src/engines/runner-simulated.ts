@@ -7,7 +7,20 @@
  * answer. An answer's length is counted from the last turn marker and ends with an end token.
  */
 import { assert, must } from '../base/assert.ts';
-import type { Handle, Move, Sample, Slice, StepPlan, StepResult } from '../model/step.ts';
+import {
+  A_TOKEN,
+  type FileId,
+  type FileNews,
+  type Handle,
+  type Move,
+  type Sample,
+  type SaveSource,
+  type SequenceId,
+  type Slice,
+  type StepPlan,
+  type StepResult,
+  type Wants,
+} from '../model/step.ts';
 import type { Clock, Runner } from '../ports.ts';
 import { type StepCurve, stepUs } from './perf.ts';
 
@@ -28,6 +41,9 @@ export class SimulatedMemory {
   readonly #model: SimulatedModel;
   readonly #slots: Text[];
   readonly #host = new Map<Handle, Uint32Array>();
+  readonly #wants = new Map<SequenceId, Wants>();
+  readonly #files = new Map<FileId, Uint32Array[]>();
+  #news: FileNews[] = [];
 
   constructor(slots: number, model: SimulatedModel) {
     this.#model = model;
@@ -39,17 +55,26 @@ export class SimulatedMemory {
     const samples: Sample[] = [];
     for (const slice of plan.slices) {
       this.#compute(slice);
-      if (!slice.sample) continue;
-      samples.push({ sequence: slice.sequence, token: this.#slots[slice.slot].next() });
+      if (slice.sample) samples.push(this.#sample(slice));
     }
     return samples;
+  }
+
+  /** What became of files since the last call. */
+  takeNews(): FileNews[] {
+    const news = this.#news;
+    this.#news = [];
+    return news;
   }
 
   #move(move: Move): void {
     const { blockTokens } = this.#model;
     switch (move.kind) {
       case 'open':
+        this.#wants.set(move.sequence, move.wants);
+        return;
       case 'close':
+        this.#wants.delete(move.sequence);
         return;
       case 'cut':
         return this.#slots[move.slot].cut(move.tokens);
@@ -62,12 +87,49 @@ export class SimulatedMemory {
       case 'copyIn': {
         const text = this.#slots[move.slot];
         text.cut(0);
-        for (const handle of move.handles) {
-          text.append(must(this.#host.get(handle), 'a handle is written before it is read'));
-        }
+        for (const handle of move.handles) text.append(this.#hosted(handle));
         return;
       }
+      case 'save':
+        this.#files.set(move.file, this.#read(move.source));
+        this.#news.push({ kind: 'saved', file: move.file });
+        return;
+      case 'load': {
+        const blocks = must(this.#files.get(move.file), 'a file is read before it is dropped');
+        move.indexes.forEach((index, i) => {
+          this.#host.set(move.handles[i], blocks[index]);
+        });
+        this.#news.push({ kind: 'loaded', file: move.file, elapsedUs: 0 });
+        return;
+      }
+      case 'drop':
+        this.#files.delete(move.file);
+        return;
     }
+  }
+
+  /** Each token has probability 1/2, and each that stands beside it half of the one before. */
+  #sample({ slot, sequence }: Slice): Sample {
+    const { embedding, logprobs } = this.#wants.get(sequence) ?? A_TOKEN;
+    const text = this.#slots[slot];
+    if (embedding) return { sequence, token: 0, vector: text.vector() };
+    const token = text.next();
+    if (logprobs === undefined) return { sequence, token };
+    const others = this.#model.words.subarray(0, logprobs + 1).filter((id) => id !== token);
+    const likely = [token, ...others].slice(0, logprobs);
+    const top = likely.map((id, i) => ({ token: id, logprob: -(i + 1) * Math.LN2 }));
+    return { sequence, token, logprobs: { logprob: -Math.LN2, top } };
+  }
+
+  #read(source: SaveSource): Uint32Array[] {
+    if (source.kind === 'host') return source.handles.map((handle) => this.#hosted(handle));
+    const { blockTokens } = this.#model;
+    const text = this.#slots[source.slot];
+    return source.indexes.map((index) => text.read(index * blockTokens, blockTokens));
+  }
+
+  #hosted(handle: Handle): Uint32Array {
+    return must(this.#host.get(handle), 'a handle is written before it is read');
   }
 
   #compute(slice: Slice): void {
@@ -82,22 +144,47 @@ export class RunnerSimulated implements Runner {
   readonly #memory: SimulatedMemory;
   readonly #curve: StepCurve;
   readonly #clock: Clock;
+  readonly #fileUs: number;
+  #onNews: (news: readonly FileNews[]) => void = () => {};
 
-  constructor(given: { memory: SimulatedMemory; curve: StepCurve; clock: Clock }) {
+  /** `fileUs`: what a file takes to be written or read. */
+  constructor(given: {
+    memory: SimulatedMemory;
+    curve: StepCurve;
+    clock: Clock;
+    fileUs: number;
+  }) {
     this.#memory = given.memory;
     this.#curve = given.curve;
     this.#clock = given.clock;
+    this.#fileUs = given.fileUs;
+  }
+
+  listen(on: (news: readonly FileNews[]) => void): void {
+    this.#onNews = on;
   }
 
   step(plan: StepPlan, done: (outcome: StepResult | Error) => void): void {
     const elapsedUs = plan.slices.length === 0 ? 0 : stepUs(this.#curve, plan);
     this.#clock.after(elapsedUs, () => {
-      done({ samples: this.#memory.execute(plan), elapsedUs });
+      const samples = this.#memory.execute(plan);
+      const news = this.#memory.takeNews();
+      if (news.length > 0) {
+        const tookUs = this.#fileUs * news.length;
+        this.#clock.after(tookUs, () => this.#onNews(news.map((one) => timed(one, tookUs))));
+      }
+      done({ samples, elapsedUs });
     });
   }
 
   async close(): Promise<void> {}
 }
+
+function timed(news: FileNews, elapsedUs: number): FileNews {
+  return news.kind === 'loaded' ? { ...news, elapsedUs } : news;
+}
+
+const VECTOR_SIZE = 64;
 
 /** The ids of one slot, with a running hash of all of them. */
 class Text {
@@ -144,6 +231,16 @@ class Text {
     const wanted = answerTokensMin + spread(this.#turnHash) * (answerTokensMax - answerTokensMin);
     if (this.length - this.#turnStart > wanted) return endToken;
     return words[Math.floor(spread(this.#hash) * words.length)];
+  }
+
+  /** A function of the ids, without meaning. */
+  vector(): Float32Array {
+    const vector = Float32Array.from(
+      { length: VECTOR_SIZE },
+      (_, i) => 2 * spread(this.#hash ^ Math.imul(i + 1, 0x9e3779b1)) - 1,
+    );
+    const norm = Math.hypot(...vector);
+    return vector.map((value) => value / norm);
   }
 
   #fold(id: number): void {

@@ -3,9 +3,9 @@ import { test } from 'node:test';
 import { GatewayError } from '../model/error.ts';
 import type { RequestId, TenantId, WorkerId } from '../model/ids.ts';
 import type { Part } from '../model/part.ts';
-import { type Chat, GREEDY } from '../model/request.ts';
+import { type Chat, FREE, GREEDY } from '../model/request.ts';
 import { Script } from '../model/script.ts';
-import type { Engine, Job } from '../ports.ts';
+import type { Embedding, Engine, Job } from '../ports.ts';
 import { ModelTokens } from '../tokens/model-tokens.ts';
 import { toyVocabulary } from '../tokens/toy-vocabulary.test.ts';
 import { DEMO_TEMPLATE } from '../weights/demo-template.ts';
@@ -49,7 +49,7 @@ test('what a rule says reaches the client’s side as it was said', async () => 
   for (const rule of rules) {
     const fold = new AnswerFold();
     const answer = scripted([rule]).generate(jobOf({ kind: 'chat', chat: CHAT }), signal());
-    for await (const part of parsed(answer, tokens.parser(CHAT))) fold.add(part);
+    for await (const part of parsed(answer, () => tokens.parser(CHAT))) fold.add(part);
     const blocks = fold.answer(undefined)?.blocks ?? [];
     const text = (kind: string) =>
       blocks
@@ -174,6 +174,10 @@ class Parrot implements Engine {
     yield { kind: 'done', finish: { kind: 'stop' }, usage };
   }
 
+  async embed(): Promise<Embedding> {
+    throw new Error('a parrot makes nothing of words');
+  }
+
   async resetCache(): Promise<void> {}
 
   async healthy(): Promise<boolean> {
@@ -208,6 +212,7 @@ function jobOf(prompt: Job['prompt'] = { kind: 'text', text: 'x' }): Job {
     sampling: GREEDY,
     outputTokensMax: undefined,
     stop: [],
+    shape: FREE,
     cacheSalt: '',
     priority: 0,
     forcedOutput: undefined,

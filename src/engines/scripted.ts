@@ -6,9 +6,9 @@ import type { WorkerId } from '../model/ids.ts';
 import type { Part } from '../model/part.ts';
 import type { Chat } from '../model/request.ts';
 import type { Script, ScriptRule } from '../model/script.ts';
-import type { Clock, Engine, EngineReport, Job, Tokens } from '../ports.ts';
+import type { Clock, Embedding, Engine, EngineReport, Job, Tokens } from '../ports.ts';
 import { answerText } from './answer-text.ts';
-import { forcedOutputForbidden } from './local.ts';
+import { forcedOutputForbidden } from './job-spec.ts';
 
 /** So much of the prompt's end is looked at. */
 const TAIL_CHARACTERS = 4_000;
@@ -68,6 +68,10 @@ export class ScriptedEngine implements Engine {
       if (rule.tokenDelayMs > 0)
         await sleep(this.#clock, Math.round(rule.tokenDelayMs * 1000), signal);
     }
+  }
+
+  embed(job: Job, signal: AbortSignal): Promise<Embedding> {
+    return this.#engine.embed(job, signal);
   }
 
   resetCache(): Promise<void> {

@@ -1,8 +1,12 @@
 /** Our own worker over HTTP: vLLM's dialect with token-id prompts, plus KV control and reports. */
+import { GatewayError } from '../model/error.ts';
 import type { WorkerId } from '../model/ids.ts';
 import type { Part } from '../model/part.ts';
-import type { Engine, EngineReport, Job } from '../ports.ts';
+import type { Embedding, Engine, EngineReport, Job } from '../ports.ts';
+import { TOKEN_LOGPROBS } from '../wire/openai-completions.ts';
+import { readEmbedding } from '../wire/openai-embeddings.ts';
 import { chatFields, UpstreamReader } from '../wire/openai-upstream.ts';
+import { formatFields } from '../wire/shape.ts';
 import { EngineHttp } from './http.ts';
 
 /** Proves to a worker that whoever changes its cache was told so at its start. */
@@ -28,10 +32,16 @@ export class StatorEngine implements Engine {
 
   async *generate(job: Job, signal: AbortSignal): AsyncGenerator<Part> {
     const { path, body } = requestOf(job);
-    const reader = new UpstreamReader();
+    const reader = new UpstreamReader(job.shape.choices);
     for await (const { data } of this.#http.stream(path, body, signal)) {
       yield* reader.read(data);
     }
+  }
+
+  async embed(job: Job, signal: AbortSignal): Promise<Embedding> {
+    const input = inputOf(job);
+    const body = { model: job.model, input, encoding_format: 'base64', cache_salt: saltOf(job) };
+    return readEmbedding(await this.#http.json('POST', '/v1/embeddings', body, signal));
   }
 
   async resetCache(): Promise<void> {
@@ -53,7 +63,11 @@ export class StatorEngine implements Engine {
 }
 
 function requestOf(job: Job): { path: string; body: Record<string, unknown> } {
-  const { prompt, sampling, outputTokensMax } = job;
+  const { prompt, sampling, outputTokensMax, shape } = job;
+  const extraFields = [
+    ...(job.engineData ? ['engine_data'] : []),
+    ...(shape.logprobs === undefined ? [] : [TOKEN_LOGPROBS]),
+  ];
   const body = {
     model: job.model,
     stream: true,
@@ -68,16 +82,33 @@ function requestOf(job: Job): { path: string; body: Record<string, unknown> } {
     seed: sampling.seed,
     max_tokens: outputTokensMax,
     stop: job.stop.length > 0 ? job.stop : undefined,
-    cache_salt: job.cacheSalt === '' ? undefined : job.cacheSalt,
-    priority: job.priority,
+    cache_salt: saltOf(job),
+    priority: job.priority === 0 ? undefined : -job.priority, // vLLM's: lower goes first
     nvext: {
       forced_output: job.forcedOutput,
-      extra_fields: job.engineData ? ['engine_data'] : undefined,
+      extra_fields: extraFields.length > 0 ? extraFields : undefined,
+      answer_frame: shape.format === undefined ? undefined : shape.frame,
     },
+    n: shape.choices > 1 ? shape.choices : undefined,
+    ...formatFields(shape.format),
   };
   if (prompt.kind === 'chat') {
-    return { path: '/v1/chat/completions', body: { ...body, ...chatFields(prompt.chat) } };
+    const { logprobs } = shape;
+    const likely = logprobs === undefined ? {} : { logprobs: true, top_logprobs: logprobs };
+    const chat = { ...body, ...likely, ...chatFields(prompt.chat) };
+    return { path: '/v1/chat/completions', body: chat };
   }
-  const input = prompt.kind === 'tokens' ? Array.from(prompt.ids) : prompt.text;
-  return { path: '/v1/completions', body: { ...body, prompt: input, return_token_ids: true } };
+  const { logprobs } = shape;
+  const completion = { ...body, logprobs, prompt: inputOf(job), return_token_ids: true };
+  return { path: '/v1/completions', body: completion };
+}
+
+function inputOf({ prompt }: Job): string | number[] {
+  if (prompt.kind === 'tokens') return Array.from(prompt.ids);
+  if (prompt.kind === 'text') return prompt.text;
+  throw new GatewayError('invalid_request', 'Only text or token ids can be embedded.');
+}
+
+function saltOf({ cacheSalt }: Job): string | undefined {
+  return cacheSalt === '' ? undefined : cacheSalt;
 }

@@ -3,6 +3,7 @@
  * The JSON Schema in docs/contract/ is made from here.
  */
 import { z } from 'zod';
+import { DEVICES } from './device.ts';
 
 const count = () => z.int().min(0);
 const positive = () => z.int().min(1);
@@ -131,6 +132,10 @@ export const WorkerSettings = z.strictObject({
   diskBytes: count().default(0).describe('Of KV kept in files; 0: none is.'),
   diskFolder: z.string().optional().describe('Where; each worker has a subfolder of its own.'),
   threads: positive().default(1),
+  device: z
+    .enum(DEVICES)
+    .default('cpu')
+    .describe('What computes; auto: a GPU whose libraries are installed.'),
   exact: z.boolean().default(false),
   allowForcedOutput: z.boolean().default(false),
   chunkUs: positive().default(50_000).describe('Longest engine step, as predicted.'),

@@ -58,6 +58,15 @@ export const WorkerCard = z.strictObject({
     slotsBytes: z.int(),
     storeBytes: z.int(),
   }),
+  disk: z
+    .strictObject({
+      folder: z.string().describe('This worker’s own; nobody else writes there.'),
+      bytes: z.int().describe('What its files may take.'),
+      blocks: z.int().describe('Blocks that fit.'),
+      blocksFound: z.int().describe('Left by an earlier run, and usable.'),
+    })
+    .nullable()
+    .describe('Null where no KV is kept on disk.'),
   requestsMax: z.int().describe('Running and waiting together; more is refused with 503.'),
   startMs: z.int(),
 });

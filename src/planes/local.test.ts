@@ -31,6 +31,7 @@ const CARD = {
   },
   pace: { perTokenUs: 1, perTokenContextUs: 0, stepUs: 1, perSequenceUs: 1 },
   memory: { budgetBytes: 1, weightsBytes: 1, slotsBytes: 1, storeBytes: 0 },
+  disk: null,
   requestsMax: 8,
   startMs: 1,
 };

@@ -18,6 +18,7 @@ const VERSION = 1;
 const DIGEST_BYTES = 32;
 const LENGTH_BYTES = 4;
 const OWNER_ONLY = 0o600;
+const OWNER_ONLY_FOLDER = 0o700;
 
 export interface Kept<Header> {
   header: Header;
@@ -55,7 +56,7 @@ export class TokenizerCache {
   #write(path: string, bytes: readonly Uint8Array[]): void {
     const unfinished = `${path}.${randomBytes(6).toString('hex')}`;
     try {
-      mkdirSync(this.#folder, { recursive: true });
+      mkdirSync(this.#folder, { recursive: true, mode: OWNER_ONLY_FOLDER });
     } catch {
       return;
     }

@@ -1,22 +1,31 @@
 /** Parts folded into one answer, for requests that do not stream. */
 import { unreachable } from '../base/assert.ts';
 import type { GatewayError } from '../model/error.ts';
-import type { Finish, Part, Usage } from '../model/part.ts';
+import type { Finish, Part, TokenLogprob, Usage } from '../model/part.ts';
 
 export type AnswerBlock =
   | { kind: 'text'; text: string }
   | { kind: 'reasoning'; text: string }
   | { kind: 'toolCall'; id: string; name: string; argumentsJson: string };
 
-export interface Answer {
+/** One of the answers to a prompt. */
+export interface ChoiceAnswer {
   blocks: AnswerBlock[];
+  /** Of all its tokens; empty where they were not asked for. */
+  logprobs: TokenLogprob[];
   finish: Finish;
+}
+
+/** The first of them, and the others. */
+export interface Answer extends ChoiceAnswer {
+  others: ChoiceAnswer[];
   usage: Usage;
   extras: Record<string, unknown> | undefined;
 }
 
 export class AnswerFold {
-  readonly #blocks: AnswerBlock[] = [];
+  readonly #choices: Omit<ChoiceAnswer, 'finish'>[] = [];
+  readonly #finishes = new Map<number, Finish>();
   error: GatewayError | undefined;
   #end: { finish: Finish; usage: Usage } | undefined;
 
@@ -24,15 +33,15 @@ export class AnswerFold {
     switch (part.kind) {
       case 'text':
       case 'reasoning':
-        return this.#append(part.kind, part.text);
       case 'toolCall':
-        this.#blocks.push({ kind: 'toolCall', id: part.id, name: part.name, argumentsJson: '' });
-        return;
       case 'toolArguments': {
-        const last = this.#blocks[this.#blocks.length - 1];
-        if (last?.kind === 'toolCall') last.argumentsJson += part.text;
-        return;
+        const choice = this.#choice(part.choice ?? 0);
+        choice.logprobs.push(...(part.logprobs ?? []));
+        return addTo(choice.blocks, part);
       }
+      case 'ended':
+        this.#finishes.set(part.choice, part.finish);
+        return;
       case 'done':
         this.#end = part;
         return;
@@ -48,13 +57,31 @@ export class AnswerFold {
   answer(extras: Record<string, unknown> | undefined): Answer | undefined {
     if (this.#end === undefined) return undefined;
     const { finish, usage } = this.#end;
-    return { blocks: this.#blocks, finish, usage, extras };
+    const count = Math.max(1, this.#finishes.size);
+    const [first, ...others] = Array.from({ length: count }, (_, i) => ({
+      ...this.#choice(i),
+      finish: this.#finishes.get(i) ?? finish,
+    }));
+    return { ...first, others, usage, extras };
   }
 
-  #append(kind: 'text' | 'reasoning', text: string): void {
-    if (text === '') return;
-    const last = this.#blocks[this.#blocks.length - 1];
-    if (last?.kind === kind) last.text += text;
-    else this.#blocks.push({ kind, text });
+  #choice(index: number): Omit<ChoiceAnswer, 'finish'> {
+    while (this.#choices.length <= index) this.#choices.push({ blocks: [], logprobs: [] });
+    return this.#choices[index];
+  }
+}
+
+function addTo(
+  blocks: AnswerBlock[],
+  part: Extract<Part, { kind: 'text' | 'reasoning' | 'toolCall' | 'toolArguments' }>,
+): void {
+  const last = blocks[blocks.length - 1];
+  if (part.kind === 'toolCall') {
+    blocks.push({ kind: 'toolCall', id: part.id, name: part.name, argumentsJson: '' });
+  } else if (part.kind === 'toolArguments') {
+    if (last?.kind === 'toolCall') last.argumentsJson += part.text;
+  } else if (part.text !== '') {
+    if (last?.kind === part.kind) last.text += part.text;
+    else blocks.push({ kind: part.kind, text: part.text });
   }
 }

@@ -59,6 +59,8 @@ export class AnthropicFramer implements Framer {
         );
       case 'toolArguments':
         return this.#blockDelta({ type: 'input_json_delta', partial_json: part.text });
+      case 'ended':
+        return ''; // This API knows one answer only.
       case 'done': {
         const delta = stopOf(part.finish, this.#calledTools);
         const usage = anthropicUsage(part.usage);

@@ -1,6 +1,6 @@
 /** POST /v1/messages: Anthropic's Messages API, with system messages anywhere as Claude Code sends them. */
 import type { Chat, Content, Message, Tool, ToolCall, ToolChoice } from '../model/request.ts';
-import { GREEDY, NO_HINTS } from '../model/request.ts';
+import { type Format, FREE, GREEDY, NO_HINTS } from '../model/request.ts';
 import { AnthropicFramer, anthropicError, anthropicWhole } from './anthropic-frames.ts';
 import {
   type Json,
@@ -17,6 +17,7 @@ import {
   wrong,
 } from './fields.ts';
 import { readHints } from './hints.ts';
+import { formatOf } from './shape.ts';
 import type { Ask, Wire } from './wire.ts';
 
 export const anthropicMessages: Wire = {
@@ -54,6 +55,7 @@ function parse(input: unknown): Ask {
     },
     outputTokensMax,
     stop: stopStrings(body.stop_sequences, 'stop_sequences'),
+    shape: { ...FREE, format: formatOf(chat, readOutputFormat(body), { many: !isSingle(body) }) },
     hints: body.nvext === undefined ? NO_HINTS : readHints(body),
     stream: optionalBoolean(body.stream, 'stream') ?? false,
     includeUsage: true,
@@ -200,6 +202,23 @@ function readToolChoice(input: unknown): ToolChoice {
     default:
       throw wrong('tool_choice.type', 'must be auto, any, tool or none');
   }
+}
+
+function isSingle(body: Json): boolean {
+  const choice = optionalObject(body.tool_choice, 'tool_choice');
+  const at = 'tool_choice.disable_parallel_tool_use';
+  return optionalBoolean(choice?.disable_parallel_tool_use, at) ?? false;
+}
+
+/** Structured outputs: `output_config.format`, in the beta `output_format`. */
+function readOutputFormat(body: Json): Format | undefined {
+  const config = optionalObject(body.output_config, 'output_config');
+  const format =
+    optionalObject(config?.format, 'output_config.format') ??
+    optionalObject(body.output_format, 'output_format');
+  if (format === undefined) return undefined;
+  if (format.type !== 'json_schema') throw wrong('output_format.type', 'must be json_schema');
+  return { kind: 'schema', schema: object(format.schema, 'output_format.schema') };
 }
 
 /** Thinking is off unless the client asks for it, as the API defines. */

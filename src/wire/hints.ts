@@ -20,7 +20,7 @@ export function readSampling(body: Json): Sampling {
   return {
     temperature: optionalNumber(body.temperature, 'temperature', { min: 0, max: 2 }) ?? 1,
     topP: optionalNumber(body.top_p, 'top_p', { min: 0, max: 1 }) ?? 1,
-    topK: Math.max(0, optionalNumber(body.top_k, 'top_k', { min: -1, max: 1e6 }) ?? 0),
+    topK: readTopK(body),
     minP: optionalNumber(body.min_p, 'min_p', { min: 0, max: 1 }) ?? 0,
     repetitionPenalty:
       optionalNumber(body.repetition_penalty, 'repetition_penalty', { min: 0.01, max: 10 }) ?? 1,
@@ -32,13 +32,23 @@ export function readSampling(body: Json): Sampling {
   };
 }
 
+/** -1 and 0 mean off. */
+function readTopK(body: Json): number {
+  const topK = optionalNumber(body.top_k, 'top_k', { min: -1, max: 2 ** 31 - 1 }) ?? 0;
+  if (!Number.isInteger(topK)) throw wrong('top_k', 'must be an integer');
+  return Math.max(0, topK);
+}
+
 /** `nvext` as Dynamo's frontend reads it, and vLLM's `cache_salt` and `priority` at the root. */
 export function readHints(body: Json): Hints {
   const nvext = optionalObject(body.nvext, 'nvext') ?? {};
   const agent = optionalObject(nvext.agent_hints, 'nvext.agent_hints') ?? {};
-  const priority = agent.priority ?? body.priority;
+  const bounds = { min: -(2 ** 31) + 1, max: 2 ** 31 - 1 };
+  const important = optionalNumber(agent.priority, 'nvext.agent_hints.priority', bounds);
+  const first = optionalNumber(body.priority, 'priority', bounds);
   return {
-    priority: optionalNumber(priority, 'priority', { min: -(2 ** 31), max: 2 ** 31 - 1 }) ?? 0,
+    // Dynamo's grows with importance, vLLM's falls: ours is Dynamo's.
+    priority: important ?? (first ? -first : 0),
     outputTokensExpected: optionalCount(agent.osl, 'nvext.agent_hints.osl', 0),
     cacheSalt:
       optionalString(nvext.cache_salt, 'nvext.cache_salt') ??

@@ -1,11 +1,11 @@
-/**
- * POST /v1/chat/completions. Streams are complete: role, deltas with ids and indexes, finish reason,
- * usage where asked, [DONE]. Measured: leaving out any of these breaks some client.
- */
-import { unreachable } from '../base/assert.ts';
-import type { Finish, Part, Usage } from '../model/part.ts';
-import type { Chat, Content, Message, Tool, ToolCall, ToolChoice } from '../model/request.ts';
-import type { Answer } from './answer.ts';
+/** POST /v1/chat/completions: OpenAI's fields, vLLM's beside them, and Stator's in `nvext`. */
+import {
+  type Chat,
+  type Content,
+  type Message,
+  NO_FRAME,
+  type ToolCall,
+} from '../model/request.ts';
 import {
   type Json,
   list,
@@ -20,15 +20,17 @@ import {
   wrong,
 } from './fields.ts';
 import { readHints, readSampling } from './hints.ts';
+import { ChatFramer, chatWhole } from './openai-chat-frames.ts';
 import { openaiError } from './openai-error.ts';
-import { sse } from './sse.ts';
-import type { Ask, Framer, Opening, Wire } from './wire.ts';
+import { readTool, readToolChoice } from './openai-tools.ts';
+import { formatOf, readChoices, readFormat, readTop } from './shape.ts';
+import type { Ask, Wire } from './wire.ts';
 
 export const openaiChat: Wire = {
   name: 'openai-chat',
   parse,
-  framer: (ask, opening) => new ChatFramer(opening, ask.includeUsage),
-  whole,
+  framer: (ask, opening) => new ChatFramer(ask, opening),
+  whole: chatWhole,
   error: openaiError,
 };
 
@@ -37,9 +39,6 @@ function parse(input: unknown): Ask {
   const model = string(body.model, 'model');
   const messages = list(body.messages, 'messages').map(readMessage);
   if (messages.length === 0) throw wrong('messages', 'must hold at least one message');
-  if ((optionalCount(body.n, 'n', 1) ?? 1) > 1) throw wrong('n', 'must be 1');
-  if (optionalBoolean(body.logprobs, 'logprobs')) throw wrong('logprobs', 'are not served');
-  refuseGuidedOutput(body);
   const chat: Chat = {
     model,
     messages,
@@ -56,6 +55,14 @@ function parse(input: unknown): Ask {
       optionalCount(body.max_completion_tokens, 'max_completion_tokens', 1) ??
       optionalCount(body.max_tokens, 'max_tokens', 1),
     stop: stopStrings(body.stop, 'stop'),
+    shape: {
+      choices: readChoices(body),
+      logprobs: readLogprobs(body),
+      format: formatOf(chat, readFormat(body), {
+        many: optionalBoolean(body.parallel_tool_calls, 'parallel_tool_calls') ?? true,
+      }),
+      frame: NO_FRAME,
+    },
     hints: readHints(body),
     stream: optionalBoolean(body.stream, 'stream') ?? false,
     includeUsage:
@@ -140,30 +147,6 @@ function readToolCall(input: unknown, where: string): ToolCall {
   };
 }
 
-/** Tools that are no functions are the vendor's own: a model behind us cannot call them. */
-function readTool(input: unknown, i: number): Tool[] {
-  const where = `tools[${i}]`;
-  const tool = object(input, where);
-  if (tool.type !== undefined && tool.type !== 'function') return [];
-  const fn = object(tool.function, `${where}.function`);
-  return [
-    {
-      name: string(fn.name, `${where}.function.name`),
-      description: optionalString(fn.description, `${where}.function.description`),
-      parameters: optionalObject(fn.parameters, `${where}.function.parameters`),
-    },
-  ];
-}
-
-function readToolChoice(input: unknown): ToolChoice {
-  if (input === undefined || input === null || input === 'auto') return { kind: 'auto' };
-  if (input === 'none' || input === 'required') return { kind: input };
-  if (typeof input === 'string')
-    throw wrong('tool_choice', 'must be auto, none, required or a function');
-  const fn = object(object(input, 'tool_choice').function, 'tool_choice.function');
-  return { kind: 'named', name: string(fn.name, 'tool_choice.function.name') };
-}
-
 function readThinking(body: Json): boolean | undefined {
   const kwargs = optionalObject(body.chat_template_kwargs, 'chat_template_kwargs');
   const enabled = optionalBoolean(kwargs?.enable_thinking, 'chat_template_kwargs.enable_thinking');
@@ -171,11 +154,12 @@ function readThinking(body: Json): boolean | undefined {
   return body.reasoning_effort === 'none' ? false : undefined;
 }
 
-function refuseGuidedOutput(body: Json): void {
-  const format = optionalObject(body.response_format, 'response_format');
-  if (format !== undefined && format.type !== 'text') {
-    throw wrong('response_format', 'must be text: no engine here can guarantee a format');
-  }
+/** `top_logprobs` counts only beside `logprobs`, as the API defines. */
+function readLogprobs(body: Json): number | undefined {
+  const top = readTop(body.top_logprobs, 'top_logprobs');
+  if (optionalBoolean(body.logprobs, 'logprobs')) return top ?? 0;
+  if (top !== undefined && top > 0) throw wrong('top_logprobs', 'needs logprobs to be true');
+  return undefined;
 }
 
 function readNames(body: Json): { field: string; value: string }[] {
@@ -185,131 +169,4 @@ function readNames(body: Json): { field: string; value: string }[] {
     if (value !== undefined && value !== '') names.push({ field, value });
   }
   return names;
-}
-
-class ChatFramer implements Framer {
-  readonly #head: string;
-  readonly #includeUsage: boolean;
-  #calledTools = false;
-
-  constructor(opening: Opening, includeUsage: boolean) {
-    const { id, createdS, model } = opening;
-    const head = { id, object: 'chat.completion.chunk', created: createdS, model };
-    this.#head = `${JSON.stringify(head).slice(0, -1)},`;
-    this.#includeUsage = includeUsage;
-  }
-
-  open(): string {
-    return this.#delta('{"role":"assistant","content":""}');
-  }
-
-  part(part: Part, extras?: Record<string, unknown>): string {
-    switch (part.kind) {
-      case 'text':
-        return part.text === '' ? '' : this.#delta(`{"content":${JSON.stringify(part.text)}}`);
-      case 'reasoning':
-        return part.text === ''
-          ? ''
-          : this.#delta(`{"reasoning_content":${JSON.stringify(part.text)}}`);
-      case 'toolCall': {
-        this.#calledTools = true;
-        const { index, id, name } = part;
-        const call = { index, id, type: 'function', function: { name, arguments: '' } };
-        return this.#delta(JSON.stringify({ tool_calls: [call] }));
-      }
-      case 'toolArguments': {
-        const call = { index: part.index, function: { arguments: part.text } };
-        return this.#delta(JSON.stringify({ tool_calls: [call] }));
-      }
-      case 'done':
-        return this.#done(part, extras);
-      case 'error':
-        return sse(JSON.stringify(openaiError(part.error))) + sse('[DONE]');
-      default:
-        return unreachable(part);
-    }
-  }
-
-  keepAlive(): string {
-    return sse(`${this.#head}"choices":[]}`);
-  }
-
-  #done(part: { finish: Finish; usage: Usage }, extras?: Record<string, unknown>): string {
-    const reason = JSON.stringify(finishReason(part.finish, this.#calledTools));
-    const nvext = extras === undefined ? '' : `,"nvext":${JSON.stringify(extras)}`;
-    const last = `${this.#head}"choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":${reason}}]${nvext}}`;
-    const usage = this.#includeUsage
-      ? sse(`${this.#head}"choices":[],"usage":${JSON.stringify(chatUsage(part.usage))}}`)
-      : '';
-    return sse(last) + usage + sse('[DONE]');
-  }
-
-  #delta(delta: string): string {
-    return sse(
-      `${this.#head}"choices":[{"index":0,"delta":${delta},"logprobs":null,"finish_reason":null}]}`,
-    );
-  }
-}
-
-function whole(_ask: Ask, opening: Opening, answer: Answer): unknown {
-  let text: string | null = null;
-  let reasoning: string | undefined;
-  const toolCalls: unknown[] = [];
-  for (const block of answer.blocks) {
-    if (block.kind === 'text') text = (text ?? '') + block.text;
-    else if (block.kind === 'reasoning') reasoning = (reasoning ?? '') + block.text;
-    else {
-      const { id, name, argumentsJson } = block;
-      toolCalls.push({ id, type: 'function', function: { name, arguments: argumentsJson } });
-    }
-  }
-  if (text === null && toolCalls.length === 0) text = '';
-  return {
-    id: opening.id,
-    object: 'chat.completion',
-    created: opening.createdS,
-    model: opening.model,
-    choices: [
-      {
-        index: 0,
-        message: {
-          role: 'assistant',
-          content: text,
-          refusal: null,
-          ...(reasoning !== undefined && { reasoning_content: reasoning }),
-          ...(toolCalls.length > 0 && { tool_calls: toolCalls }),
-        },
-        logprobs: null,
-        finish_reason: finishReason(answer.finish, toolCalls.length > 0),
-      },
-    ],
-    usage: chatUsage(answer.usage),
-    ...(answer.extras !== undefined && { nvext: answer.extras }),
-  };
-}
-
-function finishReason(finish: Finish, calledTools: boolean): string {
-  switch (finish.kind) {
-    case 'length':
-      return 'length';
-    case 'toolCalls':
-      return 'tool_calls';
-    case 'stop':
-    case 'stopSequence':
-      return calledTools ? 'tool_calls' : 'stop';
-    default:
-      return unreachable(finish);
-  }
-}
-
-/** Where the engine does not say what was cached, the field is absent. */
-export function chatUsage(usage: Usage): unknown {
-  return {
-    prompt_tokens: usage.promptTokens,
-    completion_tokens: usage.outputTokens,
-    total_tokens: usage.promptTokens + usage.outputTokens,
-    ...(usage.cachedTokens !== undefined && {
-      prompt_tokens_details: { cached_tokens: usage.cachedTokens },
-    }),
-  };
 }

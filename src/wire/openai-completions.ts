@@ -4,13 +4,14 @@
  */
 import { unreachable } from '../base/assert.ts';
 import type { Finish, Part } from '../model/part.ts';
-import type { Hints } from '../model/request.ts';
+import type { Format, Hints } from '../model/request.ts';
 import type { Answer } from './answer.ts';
 import {
   type Json,
   object,
   optionalBoolean,
   optionalCount,
+  optionalList,
   optionalObject,
   optionalString,
   stopStrings,
@@ -18,10 +19,16 @@ import {
   wrong,
 } from './fields.ts';
 import { readHints, readSampling } from './hints.ts';
-import { chatUsage } from './openai-chat.ts';
+import { chatUsage } from './openai-chat-frames.ts';
 import { openaiError } from './openai-error.ts';
+import { chatLogprobs, completionLogprobs } from './openai-logprobs.ts';
+import { readTool, readToolChoice } from './openai-tools.ts';
+import { formatOf, readChoices, readFormat, readFrame, readTop } from './shape.ts';
 import { sse } from './sse.ts';
 import type { Ask, Framer, Opening, Prompt, Wire } from './wire.ts';
+
+/** The extra field by which log probabilities come in the shape that tells tokens apart. */
+export const TOKEN_LOGPROBS = 'token_logprobs';
 
 export const openaiCompletions: Wire = {
   name: 'openai-completions',
@@ -33,12 +40,11 @@ export const openaiCompletions: Wire = {
 
 function parse(input: unknown): Ask {
   const body = object(input, 'the body');
-  if ((optionalCount(body.n, 'n', 1) ?? 1) > 1) throw wrong('n', 'must be 1');
-  if ((optionalCount(body.best_of, 'best_of', 1) ?? 1) > 1) throw wrong('best_of', 'must be 1');
-  if (optionalBoolean(body.echo, 'echo')) throw wrong('echo', 'is not served');
-  if (body.logprobs !== undefined && body.logprobs !== null) {
-    throw wrong('logprobs', 'are not served');
+  const choices = readChoices(body);
+  if ((optionalCount(body.best_of, 'best_of', 1) ?? choices) !== choices) {
+    throw wrong('best_of', 'must be as large as n: answers are not ranked');
   }
+  if (optionalBoolean(body.echo, 'echo')) throw wrong('echo', 'is not served');
   if ((optionalString(body.suffix, 'suffix') ?? '') !== '') throw wrong('suffix', 'is not served');
   const streamOptions = optionalObject(body.stream_options, 'stream_options');
   return {
@@ -47,12 +53,27 @@ function parse(input: unknown): Ask {
     sampling: readSampling(body),
     outputTokensMax: optionalCount(body.max_tokens, 'max_tokens', 1),
     stop: stopStrings(body.stop, 'stop'),
+    shape: {
+      choices,
+      logprobs: readTop(body.logprobs, 'logprobs'),
+      format: readTokenFormat(body),
+      frame: readFrame(optionalObject(body.nvext, 'nvext')?.answer_frame),
+    },
     hints: readTokenHints(body),
     stream: optionalBoolean(body.stream, 'stream') ?? false,
     includeUsage:
       optionalBoolean(streamOptions?.include_usage, 'stream_options.include_usage') ?? false,
     names: [],
   };
+}
+
+/** A gateway that renders chats by itself says beside the ids which calls they must lead to. */
+function readTokenFormat(body: Json): Format | undefined {
+  const toolChoice = readToolChoice(body.tool_choice);
+  if (toolChoice.kind === 'none') return { kind: 'noCalls' };
+  const tools = optionalList(body.tools, 'tools').flatMap(readTool);
+  const many = optionalBoolean(body.parallel_tool_calls, 'parallel_tool_calls') ?? true;
+  return formatOf({ tools, toolChoice }, readFormat(body), { many });
 }
 
 /** vLLM's `return_token_ids` is one more extra field. */
@@ -87,13 +108,20 @@ class CompletionFramer implements Framer {
   readonly #head: string;
   readonly #includeUsage: boolean;
   readonly #includeIds: boolean;
+  readonly #byToken: boolean;
+  readonly #choices: number;
+  /** Characters of each choice so far. */
+  readonly #offsets: number[];
 
-  constructor(ask: Ask, opening: Opening) {
+  constructor({ includeUsage, hints, shape }: Ask, opening: Opening) {
     const { id, createdS, model } = opening;
     const head = { id, object: 'text_completion', created: createdS, model };
     this.#head = `${JSON.stringify(head).slice(0, -1)},`;
-    this.#includeUsage = ask.includeUsage;
-    this.#includeIds = ask.hints.extraFields.includes('token_ids');
+    this.#includeUsage = includeUsage;
+    this.#includeIds = hints.extraFields.includes('token_ids');
+    this.#byToken = hints.extraFields.includes(TOKEN_LOGPROBS);
+    this.#choices = shape.choices;
+    this.#offsets = new Array<number>(shape.choices).fill(0);
   }
 
   open(): string {
@@ -102,24 +130,14 @@ class CompletionFramer implements Framer {
 
   part(part: Part, extras?: Record<string, unknown>): string {
     switch (part.kind) {
-      case 'text': {
-        const text = JSON.stringify(part.text);
-        const ids = this.#includeIds ? `,"token_ids":${JSON.stringify(part.ids ?? [])}` : '';
-        const nvext =
-          part.engineData === undefined
-            ? ''
-            : `,"nvext":{"engine_data":{"logits_digests":${JSON.stringify(part.engineData.logitsDigests)}}}`;
-        return sse(
-          `${this.#head}"choices":[{"index":0,"text":${text},"logprobs":null,"finish_reason":null${ids}}]${nvext}}`,
-        );
-      }
+      case 'text':
+        return this.#text(part);
+      case 'ended':
+        return this.#last(part.choice, part.finish);
       case 'done': {
         const nvext = extras === undefined ? '' : `,"nvext":${JSON.stringify(extras)}`;
-        const reason = JSON.stringify(finishReason(part.finish));
-        const stop = JSON.stringify(stopReason(part.finish));
-        const last = sse(
-          `${this.#head}"choices":[{"index":0,"text":"","logprobs":null,"finish_reason":${reason},"stop_reason":${stop}}]${nvext}}`,
-        );
+        const several = nvext === '' ? '' : sse(`${this.#head}"choices":[]${nvext}}`);
+        const last = this.#choices > 1 ? several : this.#last(0, part.finish, nvext);
         const usage = this.#includeUsage
           ? sse(`${this.#head}"choices":[],"usage":${JSON.stringify(chatUsage(part.usage))}}`)
           : '';
@@ -139,24 +157,52 @@ class CompletionFramer implements Framer {
   keepAlive(): string {
     return sse(`${this.#head}"choices":[]}`);
   }
+
+  #text(part: Extract<Part, { kind: 'text' }>): string {
+    const { choice = 0, engineData } = part;
+    const text = JSON.stringify(part.text);
+    const ids = this.#includeIds ? `,"token_ids":${JSON.stringify(part.ids ?? [])}` : '';
+    const nvext =
+      engineData === undefined
+        ? ''
+        : `,"nvext":{"engine_data":{"logits_digests":${JSON.stringify(engineData.logitsDigests)}}}`;
+    const logprobs = this.#logprobs(part);
+    return sse(
+      `${this.#head}"choices":[{"index":${choice},"text":${text},"logprobs":${logprobs},"finish_reason":null${ids}}]${nvext}}`,
+    );
+  }
+
+  #logprobs({ choice = 0, logprobs }: Extract<Part, { kind: 'text' }>): string {
+    if (logprobs === undefined) return 'null';
+    if (this.#byToken) return JSON.stringify(chatLogprobs(logprobs));
+    const offset = this.#offsets[choice];
+    for (const { text } of logprobs) this.#offsets[choice] += text.length;
+    return JSON.stringify(completionLogprobs(logprobs, offset));
+  }
+
+  #last(choice: number, finish: Finish, nvext = ''): string {
+    const reason = JSON.stringify(finishReason(finish));
+    const stop = JSON.stringify(stopReason(finish));
+    return sse(
+      `${this.#head}"choices":[{"index":${choice},"text":"","logprobs":null,"finish_reason":${reason},"stop_reason":${stop}}]${nvext}}`,
+    );
+  }
 }
 
-function whole(_ask: Ask, opening: Opening, answer: Answer): unknown {
-  const text = answer.blocks.map((block) => (block.kind === 'text' ? block.text : '')).join('');
+function whole({ shape }: Ask, opening: Opening, answer: Answer): unknown {
+  const hasLogprobs = shape.logprobs !== undefined;
   return {
     id: opening.id,
     object: 'text_completion',
     created: opening.createdS,
     model: opening.model,
-    choices: [
-      {
-        index: 0,
-        text,
-        logprobs: null,
-        finish_reason: finishReason(answer.finish),
-        stop_reason: stopReason(answer.finish),
-      },
-    ],
+    choices: [answer, ...answer.others].map(({ blocks, finish, logprobs }, index) => ({
+      index,
+      text: blocks.map((block) => (block.kind === 'text' ? block.text : '')).join(''),
+      logprobs: hasLogprobs ? completionLogprobs(logprobs, 0) : null,
+      finish_reason: finishReason(finish),
+      stop_reason: stopReason(finish),
+    })),
     usage: chatUsage(answer.usage),
     ...(answer.extras !== undefined && { nvext: answer.extras }),
   };

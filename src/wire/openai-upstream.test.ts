@@ -123,6 +123,8 @@ test('engines may leave out, or send as null, what we do not need', () => {
       { kind: 'text', text: 'ab' },
       { kind: 'toolCall', id: 'call_0', name: 'ls', argumentsJson: '{}' },
     ],
+    logprobs: [],
+    others: [],
     finish: { kind: 'toolCalls' },
     usage: { promptTokens: 7, outputTokens: 0, cachedTokens: undefined },
     extras: undefined,
@@ -173,7 +175,7 @@ test('an answer that the engine itself broke off is an error, not an end', () =>
 test('what is no chunk is an error of the engine in our words', () => {
   for (const data of ['{"choices":', 'hello', 'null', '5', '[]', '"x"']) {
     assert.throws(
-      () => new UpstreamReader().read(data),
+      () => new UpstreamReader(1).read(data),
       (thrown) => thrown instanceof GatewayError && thrown.code === 'engine_failed',
       data,
     );
@@ -241,13 +243,13 @@ function written(wire: Wire, parts: readonly Part[]): string {
 }
 
 function read(stream: string): Part[] {
-  const reader = new UpstreamReader();
+  const reader = new UpstreamReader(1);
   const events = new SseReader(1e6).push(new TextEncoder().encode(stream));
   return events.flatMap(({ data }) => reader.read(data));
 }
 
 function readChunks(chunks: readonly unknown[]): Part[] {
-  const reader = new UpstreamReader();
+  const reader = new UpstreamReader(1);
   return chunks.flatMap((chunk) =>
     reader.read(typeof chunk === 'string' ? chunk : JSON.stringify(chunk)),
   );

@@ -6,6 +6,8 @@ import { GatewayError } from '../model/error.ts';
 import type { Finish, Part, Usage } from '../model/part.ts';
 import type { Chat, Message } from '../model/request.ts';
 import { textOf } from '../model/request.ts';
+import { type ChatLogprobs, readChatLogprobs } from './openai-logprobs.ts';
+import { toolField } from './shape.ts';
 
 /** `messages`, `tools` and `tool_choice` of a chat completion. */
 export function chatFields(chat: Chat): Record<string, unknown> {
@@ -13,10 +15,7 @@ export function chatFields(chat: Chat): Record<string, unknown> {
   return {
     messages: chat.messages.map(messageOf),
     ...(chat.tools.length > 0 && {
-      tools: chat.tools.map(({ name, description, parameters }) => ({
-        type: 'function',
-        function: { name, description, parameters },
-      })),
+      tools: chat.tools.map(toolField),
       tool_choice:
         toolChoice.kind === 'named'
           ? { type: 'function', function: { name: toolChoice.name } }
@@ -70,6 +69,8 @@ interface Chunk {
 }
 
 interface Choice {
+  index?: number | null;
+  logprobs?: ChatLogprobs | null;
   text?: string | null;
   delta?: {
     content?: string | null;
@@ -90,56 +91,75 @@ interface Call {
 
 /** Reads the `data:` lines of one stream; `done` comes with the last of them. */
 export class UpstreamReader {
-  #finish: Finish | undefined;
+  readonly #choices: number;
+  readonly #finishes = new Map<number, Finish>();
   #usage: Usage | undefined;
   #outputTokens = 0;
-  #calls = 0;
+  /** Tool calls of each choice so far. */
+  readonly #calls = new Map<number, number>();
+  #broke = false;
+
+  /** `choices`: so many answers were asked for. */
+  constructor(choices: number) {
+    this.#choices = choices;
+  }
 
   read(data: string): Part[] {
     if (data === '[DONE]') return this.#end();
     const chunk = chunkOf(data);
     if (chunk.error) return [this.#broken(chunk.error.message ?? 'it gave no reason')];
     if (chunk.usage) this.#usage = usageOf(chunk.usage);
-    const choice = chunk.choices?.[0];
-    if (!choice) return [];
+    const digests = chunk.nvext?.engine_data?.logits_digests;
+    return (chunk.choices ?? []).flatMap((choice) => (choice ? this.#choice(choice, digests) : []));
+  }
+
+  #choice(choice: Choice, digests: string[] | undefined): Part[] {
+    const index = choice.index ?? 0;
     const parts: Part[] = [];
     const reasoning = choice.delta?.reasoning_content ?? choice.delta?.reasoning;
     if (reasoning) parts.push({ kind: 'reasoning', text: reasoning, tokens: this.#count(1) });
-    parts.push(...this.#text(choice, chunk.nvext?.engine_data?.logits_digests));
-    for (const call of choice.delta?.tool_calls ?? []) parts.push(...this.#call(call));
+    parts.push(...this.#text(choice, digests));
+    for (const call of choice.delta?.tool_calls ?? []) parts.push(...this.#call(index, call));
+    if (index > 0) for (const part of parts) if (isOfChoice(part)) part.choice = index;
     const { finish_reason: reason } = choice;
-    if (reason === 'abort' || reason === 'error') parts.push(this.#broken('it broke off'));
-    else if (reason) this.#finish = finishOf(reason, choice.stop_reason);
+    if (reason === 'abort' || reason === 'error') return [...parts, this.#broken('it broke off')];
+    if (!reason) return parts;
+    const finish = finishOf(reason, choice.stop_reason);
+    this.#finishes.set(index, finish);
+    if (this.#choices > 1) parts.push({ kind: 'ended', choice: index, finish });
     return parts;
   }
 
   #text(choice: Choice, digests: string[] | undefined): Part[] {
     const ids = choice.token_ids ?? undefined;
     const text = choice.text ?? choice.delta?.content ?? '';
-    if (text === '' && (ids === undefined || ids.length === 0)) return [];
+    const logprobs = readChatLogprobs(choice.logprobs);
+    if (text === '' && (ids === undefined || ids.length === 0) && logprobs === undefined) return [];
     const part: Part = { kind: 'text', text, tokens: this.#count(ids?.length ?? 1) };
     if (ids !== undefined) part.ids = ids;
     if (digests !== undefined) part.engineData = { logitsDigests: digests };
+    if (logprobs !== undefined) part.logprobs = logprobs;
     return [part];
   }
 
   /** A call begins with its name; arguments belong to the one that began last. */
-  #call(call: Call | null): Part[] {
+  #call(choice: number, call: Call | null): Part[] {
     const parts: Part[] = [];
     const { name, arguments: text } = call?.function ?? {};
+    let count = this.#calls.get(choice) ?? 0;
     if (name) {
-      const index = this.#calls++;
+      const index = count++;
+      this.#calls.set(choice, count);
       parts.push({ kind: 'toolCall', index, id: call?.id ?? `call_${index}`, name });
     }
-    if (text && this.#calls > 0) {
-      const index = this.#calls - 1;
-      parts.push({ kind: 'toolArguments', index, text, tokens: this.#count(1) });
+    if (text && count > 0) {
+      parts.push({ kind: 'toolArguments', index: count - 1, text, tokens: this.#count(1) });
     }
     return parts;
   }
 
   #broken(reason: string): Part {
-    this.#finish = undefined;
+    this.#broke = true;
     const error = new GatewayError('engine_failed', `The engine failed: ${reason}`);
     return { kind: 'error', error };
   }
@@ -149,16 +169,21 @@ export class UpstreamReader {
     return tokens;
   }
 
-  /** A stream that ends without a finish reason was cut: then there is no `done`. */
+  /** A stream in which some answer has no finish reason was cut: then there is no `done`. */
   #end(): Part[] {
-    if (this.#finish === undefined) return [];
+    const finish = [...this.#finishes.values()].pop();
+    if (this.#broke || finish === undefined || this.#finishes.size < this.#choices) return [];
     const usage = this.#usage ?? {
       promptTokens: 0,
       outputTokens: this.#outputTokens,
       cachedTokens: undefined,
     };
-    return [{ kind: 'done', finish: this.#finish, usage }];
+    return [{ kind: 'done', finish, usage }];
   }
+}
+
+function isOfChoice(part: Part): part is Exclude<Part, { kind: 'ended' | 'done' | 'error' }> {
+  return part.kind !== 'ended' && part.kind !== 'done' && part.kind !== 'error';
 }
 
 function chunkOf(data: string): Chunk {

@@ -1,7 +1,7 @@
 /** What a wire is: bytes of one API ↔ our own words, pure. */
 import type { GatewayError } from '../model/error.ts';
 import type { Part } from '../model/part.ts';
-import type { Chat, Hints, Sampling } from '../model/request.ts';
+import type { Chat, Hints, Sampling, Shape } from '../model/request.ts';
 import type { Answer } from './answer.ts';
 
 export type WireName = 'openai-chat' | 'openai-completions' | 'anthropic-messages';
@@ -23,6 +23,7 @@ export interface Ask {
   sampling: Sampling;
   outputTokensMax: number | undefined;
   stop: string[];
+  shape: Shape;
   hints: Hints;
   stream: boolean;
   /** Whether a stream ends with usage (the OpenAI wires ask for it, Anthropic always sends it). */

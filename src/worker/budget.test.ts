@@ -14,6 +14,7 @@ const input: fc.Arbitrary<BudgetInput> = fc.record({
   contextTokens: fc.option(fc.integer({ min: 1, max: 200_000 }), { nil: undefined }),
   blockTokens: fc.constantFrom(16, 64),
   kvTokens: fc.option(fc.integer({ min: 0, max: 10_000_000 }), { nil: undefined }),
+  diskBlocks: fc.constantFrom(0, 1000, 1_000_000),
   contextUnit: fc.constant(256),
 });
 
@@ -64,6 +65,7 @@ test('where nothing fits, one sentence says how much would', () => {
     contextTokens: undefined,
     blockTokens: 16,
     kvTokens: undefined,
+    diskBlocks: 0,
     contextUnit: 256,
   };
   assert.throws(() => divide(given), /needs at least 1\.\d GiB .* leaves 500 MiB; raise --memory/);

@@ -16,6 +16,8 @@ export interface BudgetInput {
   blockTokens: number;
   /** Most distinct tokens to keep, if bounded. */
   kvTokens: number | undefined;
+  /** Blocks that files may hold. */
+  diskBlocks: number;
   /** A slot's context is a multiple of this. */
   contextUnit: number;
 }
@@ -34,7 +36,7 @@ export interface Budget {
 }
 
 /** The process itself, and the engine's compute buffers. */
-const OVERHEAD_BYTES = 160 * 1024 * 1024;
+const OVERHEAD_BYTES = 168 * 1024 * 1024;
 /** Slots get at most this share of what weights leave; the rest keeps idle sessions. */
 const SLOTS_SHARE = 0.6;
 const CONTEXT_MIN = 1024;
@@ -73,7 +75,8 @@ export function divide(input: BudgetInput): Budget {
   const blockBytes = blockTokens * kvBytesPerToken;
   const scratchBytes = SCRATCH_SLOTS * contextTokens * kvBytesPerToken;
   const hostBlocksMax = Math.floor((left - slotsBytes - scratchBytes) / blockBytes);
-  const blocksHeld = hostBlocksMax + Math.floor((slots * contextTokens) / blockTokens);
+  const blocksHeld =
+    hostBlocksMax + Math.floor((slots * contextTokens) / blockTokens) + input.diskBlocks;
   const bound = input.kvTokens === undefined ? blocksHeld : Math.ceil(input.kvTokens / blockTokens);
   const blocksMax = Math.min(bound, blocksHeld);
   const hostBlocks = Math.min(blocksMax, hostBlocksMax);

@@ -16,6 +16,9 @@ export function workerMetrics(card: WorkerCard, report: EngineReport): string {
     ['vllm:prefix_cache_hits_total', 'counter', report.cachedTokensTotal],
     ['stator_engine_steps_total', 'counter', report.stepsTotal],
     ['stator_engine_seconds_total', 'counter', report.engineUsTotal / 1e6],
+    ['stator_kv_host_blocks', 'gauge', report.hostBlocks],
+    ['stator_kv_disk_blocks', 'gauge', report.diskBlocks],
+    ['stator_kv_disk_bytes', 'gauge', report.diskBytes],
     ['process_cpu_seconds_total', 'counter', (cpu.user + cpu.system) / 1e6],
     ['process_resident_memory_bytes', 'gauge', process.memoryUsage.rss()],
   ];

@@ -8,6 +8,7 @@ import { HttpServer } from '../http/server.ts';
 import { GatewayError } from '../model/error.ts';
 import type { RequestId, TenantId, WorkerId } from '../model/ids.ts';
 import type { Part } from '../model/part.ts';
+import { FREE } from '../model/request.ts';
 import type { WorkerCard } from '../model/worker-card.ts';
 import type { Engine, EngineReport, Job } from '../ports.ts';
 import { ModelTokens } from '../tokens/model-tokens.ts';
@@ -41,6 +42,15 @@ test('a job arrives at the worker as the gateway sent it, and its answer comes b
       seed: 42,
     },
     outputTokensMax: 17,
+    shape: {
+      choices: 1,
+      logprobs: 3,
+      format: { kind: 'schema', schema: { type: 'object', properties: { b: {}, a: {} } } },
+      frame: {
+        reasoning: { open: '<think>', close: '</think>', isOpen: true },
+        calls: { open: '<tool_call>\n', close: '\n</tool_call>', marker: '<tool_call>' },
+      },
+    },
     stop: ['\n\n', 'END'],
     cacheSalt: 'tenant/salt',
     priority: 3,
@@ -58,6 +68,26 @@ test('a job arrives at the worker as the gateway sent it, and its answer comes b
   const ids = parts.flatMap((part) => (part.kind === 'text' ? (part.ids ?? []) : []));
   assert.deepEqual(ids, [5, 6, 7]);
   assert.deepEqual(parts.at(-1), DONE);
+});
+
+test('vectors come back as they were, whether text or ids were sent', async (t) => {
+  const { engine, url } = await serve(t);
+  const job = jobOf({ prompt: { kind: 'tokens', ids: Uint32Array.from([7, 8]) } });
+  const { vector, usage, note } = await engine.embed(job, signal());
+  assert.deepEqual([[...vector], usage.promptTokens, note], [[7, 0.5], 2, 'A note.']);
+  const body = JSON.stringify({ model: 'm', input: [[9], [4, 5]] });
+  const response = await fetch(`${url}/v1/embeddings`, { method: 'POST', body });
+  const { data } = (await response.json()) as { data: { embedding: number[] }[] };
+  assert.deepEqual(
+    data.map(({ embedding }) => embedding),
+    [
+      [9, 0.5],
+      [4, 0.5],
+    ],
+  );
+  const unknown = JSON.stringify({ model: 'other', input: 'x' });
+  const refused = await fetch(`${url}/v1/embeddings`, { method: 'POST', body: unknown });
+  assert.equal(refused.status, 404);
 });
 
 test('an error before the first part is thrown by its kind, after it the stream ends in it', async (t) => {
@@ -184,6 +214,8 @@ const REPORT: EngineReport = {
   slots: [{ busy: true, tokens: 32 }],
   cachedBlocks: 10,
   hostBlocks: 4,
+  diskBlocks: 0,
+  diskBytes: 0,
   stepsTotal: 9,
   engineUsTotal: 1000,
   promptTokensTotal: 100,
@@ -199,6 +231,11 @@ async function serve(t: TestContext, generate: Engine['generate'] = () => assert
     generate: (job, leaving) => {
       jobs.push(job);
       return generate(job, leaving);
+    },
+    embed: async ({ prompt }) => {
+      const ids = prompt.kind === 'tokens' ? prompt.ids : new Uint32Array([1, 2, 3]);
+      const usage = { promptTokens: ids.length, outputTokens: 0, cachedTokens: undefined };
+      return { vector: Float32Array.from([ids[0], 0.5]), usage, note: 'A note.' };
     },
     resetCache: async () => {
       resets++;
@@ -265,6 +302,7 @@ function jobOf(changes: Partial<Job> = {}): Job {
     },
     outputTokensMax: undefined,
     stop: [],
+    shape: FREE,
     cacheSalt: '',
     priority: 0,
     forcedOutput: undefined,

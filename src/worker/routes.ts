@@ -18,6 +18,7 @@ import { openaiChat } from '../wire/openai-chat.ts';
 import { openaiCompletions } from '../wire/openai-completions.ts';
 import { parsed } from '../wire/parsed.ts';
 import type { Ask, Opening, Wire } from '../wire/wire.ts';
+import { embeddings } from './embeddings.ts';
 import { workerMetrics } from './metrics.ts';
 
 export interface WorkerParts {
@@ -35,6 +36,7 @@ export function workerRoutes(parts: WorkerParts): Map<string, Route> {
   return new Map<string, Route>([
     ['POST /v1/completions', (call) => generate(call, openaiCompletions, parts)],
     ['POST /v1/chat/completions', (call) => generate(call, openaiChat, parts)],
+    ['POST /v1/embeddings', (call) => embeddings(call, { engine, model: model().name })],
     ['GET /v1/models', (call) => replyJson(call.reply, 200, modelList(model()))],
     ['POST /tokenize', (call) => tokenize(call, tokens)],
     ['POST /detokenize', (call) => detokenize(call, tokens)],
@@ -105,10 +107,11 @@ async function jobOf(
   call: Call,
   ask: Ask,
   { tokens, foreignRender }: WorkerParts,
-): Promise<{ job: Job; parser: PartParser | undefined }> {
+): Promise<{ job: Job; parser: (() => PartParser) | undefined }> {
   const { prompt, hints } = ask;
   let input: Job['prompt'];
-  let parser: PartParser | undefined;
+  let parser: (() => PartParser) | undefined;
+  let { shape } = ask;
   if (prompt.kind === 'tokens') {
     input = prompt;
   } else if (prompt.kind === 'text') {
@@ -117,7 +120,8 @@ async function jobOf(
     input = { kind: 'tokens', ids: tokens.encode(await foreignRender(prompt.chat)) };
   } else {
     input = { kind: 'tokens', ids: tokens.encode(tokens.render(prompt.chat)) };
-    parser = tokens.parser(prompt.chat);
+    parser = () => tokens.parser(prompt.chat);
+    if (shape.format !== undefined) shape = { ...shape, frame: tokens.frame(prompt.chat) };
   }
   const job: Job = {
     id: call.requestId as RequestId,
@@ -127,6 +131,7 @@ async function jobOf(
     sampling: ask.sampling,
     outputTokensMax: ask.outputTokensMax,
     stop: ask.stop,
+    shape,
     cacheSalt: hints.cacheSalt ?? '',
     priority: hints.priority,
     forcedOutput: hints.forcedOutput,

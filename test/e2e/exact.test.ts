@@ -5,7 +5,7 @@ import { type Call, readSessions, type Session } from '../../src/bench/sessions.
 import { type BuiltWorker, buildWorker } from '../../src/cli/build-worker.ts';
 import { WorkerSettings } from '../../src/model/config.ts';
 import type { RequestId, TenantId } from '../../src/model/ids.ts';
-import { GREEDY } from '../../src/model/request.ts';
+import { FREE, GREEDY } from '../../src/model/request.ts';
 import { demoModel } from '../../src/weights/demo-model.ts';
 import { openaiChat } from '../../src/wire/openai-chat.ts';
 import { CACHE } from './stack.ts';
@@ -79,6 +79,7 @@ async function answer(
       sampling: GREEDY,
       outputTokensMax,
       stop: [],
+      shape: FREE,
       cacheSalt: '',
       priority: 0,
       forcedOutput: undefined,

@@ -15,15 +15,19 @@ const SLICES = 10_000;
 test(`ids equal llama_tokenize on ${SLICES} slices of the fixtures`, async () => {
   const model = demoModel(CACHE);
   const { tokens } = loadModel(model, 16);
-  const runner = await RunnerLlama.start({
-    model,
-    slots: 1,
-    contextTokens: 2048,
-    batchTokens: 128,
-    blockTokens: 16,
-    hostBlocks: 0,
-    threads: 1,
-  });
+  const runner = await RunnerLlama.start(
+    {
+      model,
+      slots: 1,
+      contextTokens: 2048,
+      batchTokens: 128,
+      blockTokens: 16,
+      hostBlocks: 0,
+      threads: 1,
+      device: 'cpu',
+    },
+    assert.fail,
+  );
   const slices = [...fixtureSlices(SLICES), ...sampleSlices(1000)];
   const theirs = await runner.tokenize(slices);
   const differing = slices.filter((slice, i) => tokens.encode(slice).join() !== theirs[i].join());

@@ -1,15 +1,16 @@
 /**
- * llama.cpp's C API through koffi, from the shared libraries of `@node-llama-cpp/<platform>`. The only
- * file that knows struct layouts; they are llama.h's of v0.4.0 and v0.5.0, pinned exactly in
+ * llama.cpp's C API through koffi, from the shared libraries that `libraries.ts` finds. The only file
+ * that knows struct layouts; they are llama.h's of v0.4.0 and v0.5.0, pinned exactly in
  * package.json and checked against well-known defaults before anything is computed.
  *
  * A failed assertion in there ends the process: whoever calls validates first (see `context.ts`).
  */
-import { existsSync, readdirSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import koffi from 'koffi';
 import { must } from '../../base/assert.ts';
+import type { Device } from '../../model/device.ts';
+import { type Accelerator, findLibraries } from './libraries.ts';
 
 /** An address in native memory. */
 export type Pointer = bigint;
@@ -48,6 +49,9 @@ export interface Batch {
 /** The functions we call, named as in llama.h. */
 export interface Llama {
   version: string;
+  /** What computes; layers and KV lie there. */
+  device: Accelerator;
+  supports_gpu_offload(): boolean;
   model_default_params(): ModelParams;
   context_default_params(): ContextParams;
   model_load_from_file(path: string, params: ModelParams): Pointer | null;
@@ -80,12 +84,23 @@ export interface Llama {
   state_seq_get_data(context: Pointer, to: Uint8Array, size: number, sequence: number): number;
   state_seq_set_data(context: Pointer, from: Uint8Array, size: number, sequence: number): number;
   decode(context: Pointer, batch: Batch): number;
+  model_n_embd(model: Pointer): number;
+  set_embeddings(context: Pointer, on: boolean): void;
+  get_embeddings_ith(context: Pointer, index: number): Pointer | null;
+  vocab_is_control(vocab: Pointer, token: number): boolean;
+  vocab_is_eog(vocab: Pointer, token: number): boolean;
   get_logits_ith(context: Pointer, index: number): Pointer | null;
   sampler_chain_default_params(): object;
   sampler_chain_init(params: object): Pointer;
   sampler_chain_add(chain: Pointer, sampler: Pointer): void;
   sampler_free(sampler: Pointer): void;
   sampler_sample(sampler: Pointer, context: Pointer, index: number): number;
+  /** `candidates` is a `llama_token_data_array`. */
+  sampler_apply(sampler: Pointer, candidates: Pointer): void;
+  /** A grammar that does not allow the token ends the process. */
+  sampler_accept(sampler: Pointer, token: number): void;
+  /** Null where the text is no grammar, or one that begins with itself. */
+  sampler_init_grammar(vocab: Pointer, gbnf: string, root: string): Pointer | null;
   sampler_init_greedy(): Pointer;
   sampler_init_dist(seed: number): Pointer;
   sampler_init_top_k(k: number): Pointer;
@@ -101,6 +116,17 @@ export interface Llama {
   ): Pointer;
 }
 
+/** Native memory that lives as long as the process, and a view of it. */
+export function allocate(bytes: number): { pointer: Pointer; memory: ArrayBuffer } {
+  const pointer = koffi.alloc('uint8_t', bytes) as unknown as Pointer;
+  return { pointer, memory: koffi.view(pointer, bytes) };
+}
+
+/** Memory that the library owns. */
+export function memoryAt(pointer: Pointer, bytes: number): ArrayBuffer {
+  return koffi.view(pointer, bytes);
+}
+
 /** Warnings and errors of the library since they were last taken, one line each. */
 const complaints: string[] = [];
 
@@ -108,9 +134,11 @@ export function takeComplaints(): string[] {
   return complaints.splice(0);
 }
 
-/** Loads the libraries of this platform; throws one sentence where there are none. */
-export function loadLlama(): Llama {
-  const folder = libraryFolder();
+/** Loads the libraries for this device; throws one sentence where there are none, or no such device. */
+export function loadLlama(wanted: Device): Llama {
+  const libraries = findLibraries(wanted);
+  if (libraries.kind === 'missing') throw new Error(libraries.reason);
+  const { folder } = libraries;
   const files = readdirSync(folder);
   const find = (pattern: RegExp) =>
     join(
@@ -128,47 +156,21 @@ export function loadLlama(): Llama {
   listen(library);
   ggml.func('void ggml_backend_load_all_from_path(const char *)')(folder);
   library.func('void llama_backend_init()')();
+  const functions = declareFunctions(library);
+  const hasGpu = functions.supports_gpu_offload();
+  if (!hasGpu && wanted !== 'auto' && wanted !== 'cpu') {
+    const why = takeComplaints().at(-1) ?? 'its libraries name none';
+    throw new Error(
+      `llama.cpp finds no GPU for --device ${wanted} here (${why}); look at its driver, or use --device cpu.`,
+    );
+  }
   const llama: Llama = {
     version: must(/v[\d.]+\d/.exec(path), 'the library names its version')[0],
-    ...declareFunctions(library),
+    device: hasGpu ? libraries.device : 'cpu',
+    ...functions,
   };
   checkLayout(llama);
   return llama;
-}
-
-/** Whether the libraries of this platform are installed; the reason in words where not. */
-export function llamaAvailable(): { kind: 'yes' } | { kind: 'no'; reason: string } {
-  try {
-    libraryFolder();
-    return { kind: 'yes' };
-  } catch (error) {
-    return { kind: 'no', reason: (error as Error).message };
-  }
-}
-
-const PACKAGES: Record<string, string> = {
-  'linux-x64': 'linux-x64',
-  'linux-arm64': 'linux-arm64',
-  'darwin-arm64': 'mac-arm64-metal',
-  'darwin-x64': 'mac-x64',
-  'win32-x64': 'win-x64',
-};
-
-function libraryFolder(): string {
-  const platform = `${process.platform}-${process.arch}`;
-  const name = PACKAGES[platform];
-  if (name === undefined) {
-    throw new Error(`llama.cpp's libraries are not published for ${platform}; use --engine sim.`);
-  }
-  // The package exports nothing but a function for its own loader: find its folder as Node would.
-  const folders = createRequire(import.meta.url).resolve.paths(`@node-llama-cpp/${name}`) ?? [];
-  for (const folder of folders) {
-    const libraries = join(folder, '@node-llama-cpp', name, 'bins', name);
-    if (existsSync(libraries)) return libraries;
-  }
-  throw new Error(
-    `The package @node-llama-cpp/${name} is not installed; run npm install, or use --engine sim.`,
-  );
 }
 
 const pointer = 'void *';
@@ -251,9 +253,10 @@ function declareContextParams(): void {
 
 type Library = ReturnType<typeof koffi.load>;
 
-function declareFunctions(library: Library): Omit<Llama, 'version'> {
+function declareFunctions(library: Library): Omit<Llama, 'version' | 'device'> {
   const f = (signature: string) => library.func(signature) as never;
   return {
+    supports_gpu_offload: f('bool llama_supports_gpu_offload()'),
     model_default_params: f('llama_model_params llama_model_default_params()'),
     context_default_params: f('llama_context_params llama_context_default_params()'),
     model_load_from_file: f('void *llama_model_load_from_file(const char *, llama_model_params)'),
@@ -273,6 +276,11 @@ function declareFunctions(library: Library): Omit<Llama, 'version'> {
     state_seq_get_data: f('size_t llama_state_seq_get_data(void *, void *, size_t, int32_t)'),
     state_seq_set_data: f('size_t llama_state_seq_set_data(void *, void *, size_t, int32_t)'),
     decode: f('int32_t llama_decode(void *, llama_batch)'),
+    model_n_embd: f('int32_t llama_model_n_embd(void *)'),
+    set_embeddings: f('void llama_set_embeddings(void *, bool)'),
+    get_embeddings_ith: f('void *llama_get_embeddings_ith(void *, int32_t)'),
+    vocab_is_control: f('bool llama_vocab_is_control(void *, int32_t)'),
+    vocab_is_eog: f('bool llama_vocab_is_eog(void *, int32_t)'),
     get_logits_ith: f('void *llama_get_logits_ith(void *, int32_t)'),
     sampler_chain_default_params: f(
       'llama_sampler_chain_params llama_sampler_chain_default_params()',
@@ -281,6 +289,9 @@ function declareFunctions(library: Library): Omit<Llama, 'version'> {
     sampler_chain_add: f('void llama_sampler_chain_add(void *, void *)'),
     sampler_free: f('void llama_sampler_free(void *)'),
     sampler_sample: f('int32_t llama_sampler_sample(void *, void *, int32_t)'),
+    sampler_apply: f('void llama_sampler_apply(void *, void *)'),
+    sampler_accept: f('void llama_sampler_accept(void *, int32_t)'),
+    sampler_init_grammar: f('void *llama_sampler_init_grammar(void *, const char *, const char *)'),
     sampler_init_greedy: f('void *llama_sampler_init_greedy()'),
     sampler_init_dist: f('void *llama_sampler_init_dist(uint32_t)'),
     sampler_init_top_k: f('void *llama_sampler_init_top_k(int32_t)'),

@@ -3,14 +3,15 @@
  * plans synchronously. Everything is validated before it reaches C, where a failed assertion would
  * end the process.
  */
-import { createHash } from 'node:crypto';
-import koffi from 'koffi';
 import { assert } from '../../base/assert.ts';
-import type { Sampling } from '../../model/request.ts';
+import type { Device } from '../../model/device.ts';
 import type { Move, Sample, SequenceId, Slice, StepPlan, StepResult } from '../../model/step.ts';
-import { type Llama, type Pointer, takeComplaints } from './binding.ts';
+import { BatchMemory } from './batch-memory.ts';
+import { type Llama, memoryAt, type Pointer, takeComplaints } from './binding.ts';
 import { BlockCodec } from './block-codec.ts';
+import type { FileStore } from './file-store.ts';
 import { HostStore } from './host-store.ts';
+import { Samplers } from './sampler.ts';
 
 export interface ContextSettings {
   model: string;
@@ -22,12 +23,14 @@ export interface ContextSettings {
   blockTokens: number;
   hostBlocks: number;
   threads: number;
+  device: Device;
 }
 
 /** llama.cpp lays out a stream in units of so many cells. */
 export const CONTEXT_UNIT = 256;
 
 const FLASH_ATTENTION_ON = 1;
+const ALL_LAYERS = -1;
 const TYPE_F16 = 1;
 
 export class LlamaContext {
@@ -39,21 +42,23 @@ export class LlamaContext {
   readonly #vocab: Pointer;
   readonly #memory: Pointer;
   readonly #batch: BatchMemory;
-  readonly #samplers = new Map<SequenceId, Pointer>();
-  /** Sequences whose tokens come with a digest. */
-  readonly #digested = new Set<SequenceId>();
+  readonly #samplers: Samplers;
   /** Tokens each slot holds. */
   readonly #lengths: number[];
   #codec: BlockCodec | undefined;
   #store: HostStore | undefined;
+  #files: FileStore | undefined;
   #scratch = new Uint8Array(0);
+  /** The slot whose state lies in `#scratch`, until one of them changes. */
+  #saved: { slot: number; state: Uint8Array } | undefined;
 
   /** Loads the model; throws one sentence where the file cannot be loaded. */
   constructor(llama: Llama, settings: ContextSettings) {
     assert(settings.contextTokens % CONTEXT_UNIT === 0, 'a slot is whole units of cells');
     this.#llama = llama;
     this.#settings = settings;
-    const modelParams = { ...llama.model_default_params(), n_gpu_layers: 0 };
+    const isGpu = llama.device !== 'cpu';
+    const modelParams = { ...llama.model_default_params(), n_gpu_layers: isGpu ? ALL_LAYERS : 0 };
     this.#model = orThrow(
       llama.model_load_from_file(settings.model, modelParams),
       `llama.cpp cannot load ${settings.model}`,
@@ -70,8 +75,8 @@ export class LlamaContext {
         n_threads_batch: settings.threads,
         flash_attn_type: FLASH_ATTENTION_ON,
         type_k: TYPE_F16,
-        offload_kqv: false,
-        op_offload: false,
+        offload_kqv: isGpu,
+        op_offload: isGpu,
         no_perf: true,
         kv_unified: false,
       }),
@@ -80,6 +85,12 @@ export class LlamaContext {
     this.#vocab = llama.model_get_vocab(this.#model);
     this.#memory = llama.get_memory(this.#context);
     this.vocabularySize = llama.vocab_n_tokens(this.#vocab);
+    this.#samplers = new Samplers({
+      llama,
+      context: this.#context,
+      vocab: this.#vocab,
+      vocabularySize: this.vocabularySize,
+    });
     this.#batch = new BatchMemory(settings.batchTokens, settings.slots);
     this.#lengths = new Array<number>(settings.slots).fill(0);
   }
@@ -88,11 +99,13 @@ export class LlamaContext {
     for (const move of plan.moves) this.#move(move);
     const startNs = process.hrtime.bigint();
     const samples = new Map<SequenceId, Sample>();
-    for (const group of callsOf(plan.slices)) {
+    const [vectors, others] = this.#vectorsApart(plan.slices);
+    for (const group of callsOf(others)) {
       for (const { sequence, index } of this.#compute(group)) {
         samples.set(sequence, this.#sample(sequence, index));
       }
     }
+    for (const slice of vectors) samples.set(slice.sequence, this.#embed(slice));
     const elapsedUs = Number((process.hrtime.bigint() - startNs) / 1000n);
     const inOrder = plan.slices.flatMap(({ sequence }) => samples.get(sequence) ?? []);
     return { samples: inOrder, elapsedUs };
@@ -107,6 +120,7 @@ export class LlamaContext {
   cut(slot: number, tokens: number): void {
     assert(tokens <= this.#lengths[slot], 'a slot is cut to what it holds');
     if (tokens === this.#lengths[slot]) return;
+    this.#saved = undefined;
     const done = this.#llama.memory_seq_rm(this.#memory, slot, tokens, -1);
     if (!done) throw new Error('llama.cpp cannot cut this model’s KV back');
     this.#lengths[slot] = tokens;
@@ -138,9 +152,18 @@ export class LlamaContext {
     return new TextDecoder().decode(text.subarray(0, bytes));
   }
 
+  /** Bytes of a block in the host store; undefined before blocks were ever copied. */
+  get blockBytes(): number | undefined {
+    return this.#codec?.blockBytes;
+  }
+
+  /** Files are written and read through this from now on. */
+  useFiles(files: FileStore): void {
+    this.#files = files;
+  }
+
   close(): void {
-    for (const sampler of this.#samplers.values()) this.#llama.sampler_free(sampler);
-    this.#samplers.clear();
+    this.#samplers.free();
     this.#llama.free(this.#context);
     this.#llama.model_free(this.#model);
   }
@@ -148,23 +171,45 @@ export class LlamaContext {
   #move(move: Move): void {
     switch (move.kind) {
       case 'open':
-        this.#samplers.set(move.sequence, this.#makeSampler(move.sampling));
-        if (move.digests) this.#digested.add(move.sequence);
-        return;
-      case 'close': {
-        const sampler = this.#samplers.get(move.sequence);
-        if (sampler !== undefined) this.#llama.sampler_free(sampler);
-        this.#samplers.delete(move.sequence);
-        this.#digested.delete(move.sequence);
-        return;
-      }
+        return this.#samplers.open(move.sequence, move.sampling, move.wants);
+      case 'close':
+        return this.#samplers.close(move.sequence);
       case 'cut':
         return this.cut(move.slot, move.tokens);
       case 'copyOut':
         return this.copyOut(move.slot, move.indexes, move.handles);
       case 'copyIn':
         return this.copyIn(move.slot, move.handles);
+      case 'save':
+        return this.#save(move);
+      case 'load': {
+        const { handles } = move;
+        const store = this.#hostStore();
+        this.#files?.load(move.file, move.indexes, (position, block) => {
+          store.claim(handles[position]).set(block);
+        });
+        return;
+      }
+      case 'drop':
+        this.#files?.drop(move.file);
     }
+  }
+
+  #save({ file, content, source }: Extract<Move, { kind: 'save' }>): void {
+    if (source.kind === 'host') {
+      const store = this.#hostStore();
+      this.#files?.save(file, content, (i, target) => target.set(store.get(source.handles[i])));
+      return;
+    }
+    const state = this.#saveState(source.slot);
+    const codec = this.#codec;
+    assert(codec !== undefined, 'the self-test has learned the layout');
+    this.#files?.save(file, content, (i, target) => codec.read(state, source.indexes[i], target));
+  }
+
+  #hostStore(): HostStore {
+    assert(this.#store !== undefined, 'the self-test has made the host store');
+    return this.#store;
   }
 
   copyOut(slot: number, indexes: readonly number[], handles: readonly number[]): void {
@@ -185,6 +230,7 @@ export class LlamaContext {
     assert(codec !== undefined && store !== undefined, 'blocks go out before they come in');
     const tokens = handles.length * this.#settings.blockTokens;
     assert(tokens <= this.#settings.contextTokens, 'a slot holds what is rebuilt in it');
+    this.#saved = undefined;
     const state = this.#room(codec.stateBytes(tokens));
     const blocks = handles.map((handle) => store.get(handle));
     const bytes = codec.write(blocks, state);
@@ -199,6 +245,7 @@ export class LlamaContext {
   #compute(slices: readonly Slice[]): { sequence: SequenceId; index: number }[] {
     if (slices.length === 0) return [];
     const outputs: { sequence: SequenceId; index: number }[] = [];
+    this.#saved = undefined;
     this.#batch.clear();
     let lastSlot = -1;
     for (const slice of slices) {
@@ -222,21 +269,49 @@ export class LlamaContext {
   #sample(sequence: SequenceId, index: number): Sample {
     const sampler = this.#samplers.get(sequence);
     assert(sampler !== undefined, 'a sequence opens before it samples');
-    const token = this.#llama.sampler_sample(sampler, this.#context, index);
-    if (!this.#digested.has(sequence)) return { sequence, token };
-    return { sequence, token, logitsDigest: digest(this.#logits(index)) };
+    return { sequence, ...sampler.sample(index, () => this.#logits(index)) };
+  }
+
+  #vectorsApart(slices: readonly Slice[]): [Slice[], Slice[]] {
+    const isVector = ({ sample, sequence }: Slice) =>
+      sample && this.#samplers.get(sequence)?.isEmbedding === true;
+    return [slices.filter(isVector), slices.filter((slice) => !isVector(slice))];
+  }
+
+  /** With embeddings on, llama.cpp makes outputs of all tokens: only the last is computed so. */
+  #embed(slice: Slice): Sample {
+    const { sequence, tokens, position } = slice;
+    const last = tokens.length - 1;
+    if (last > 0) this.#compute([{ ...slice, tokens: tokens.slice(0, last), sample: false }]);
+    this.#llama.set_embeddings(this.#context, true);
+    const alone = { ...slice, tokens: tokens.slice(last), position: position + last };
+    const [{ index }] = this.#compute([alone]);
+    this.#llama.set_embeddings(this.#context, false);
+    return { sequence, token: 0, vector: this.#vector(index) };
+  }
+
+  /** What the last layer made of the output's token, scaled to length 1. */
+  #vector(index: number): Float32Array {
+    const row = this.#llama.get_embeddings_ith(this.#context, index);
+    const size = this.#llama.model_n_embd(this.#model);
+    const raw = new Float32Array(memoryAt(orThrow(row, 'no vector was made'), 4 * size));
+    const norm = Math.hypot(...raw);
+    return raw.map((value) => (norm === 0 ? 0 : value / norm));
   }
 
   #logits(index: number): Float32Array {
     const row = orThrow(this.#llama.get_logits_ith(this.#context, index), 'no logits were made');
-    return new Float32Array(koffi.view(row, 4 * this.vocabularySize));
+    return new Float32Array(memoryAt(row, 4 * this.vocabularySize));
   }
 
   #saveState(slot: number): Uint8Array {
+    if (this.#saved?.slot === slot) return this.#saved.state;
+    this.#saved = undefined;
     const size = Number(this.#llama.state_seq_get_size(this.#context, slot));
     const state = this.#room(size).subarray(0, size);
     const written = Number(this.#llama.state_seq_get_data(this.#context, state, size, slot));
     if (written !== size) throw new Error(`llama.cpp cannot save a slot: ${reasons()}`);
+    this.#saved = { slot, state };
     return state;
   }
 
@@ -245,108 +320,6 @@ export class LlamaContext {
     if (this.#scratch.length < bytes) this.#scratch = new Uint8Array(0);
     if (this.#scratch.length === 0) this.#scratch = new Uint8Array(bytes);
     return this.#scratch;
-  }
-
-  #makeSampler(sampling: Sampling): Pointer {
-    const llama = this.#llama;
-    const chain = llama.sampler_chain_init(llama.sampler_chain_default_params());
-    const add = (sampler: Pointer) => llama.sampler_chain_add(chain, sampler);
-    const { repetitionPenalty, frequencyPenalty, presencePenalty, temperature } = sampling;
-    if (repetitionPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0) {
-      const { vocabularySize } = this;
-      add(
-        llama.sampler_init_penalties(
-          vocabularySize,
-          PENALTY_TOKENS,
-          repetitionPenalty,
-          frequencyPenalty,
-          presencePenalty,
-        ),
-      );
-    }
-    if (temperature === 0) {
-      add(llama.sampler_init_greedy());
-      return chain;
-    }
-    if (sampling.topK > 0) add(llama.sampler_init_top_k(sampling.topK));
-    if (sampling.topP < 1) add(llama.sampler_init_top_p(sampling.topP, 1));
-    if (sampling.minP > 0) add(llama.sampler_init_min_p(sampling.minP, 1));
-    add(llama.sampler_init_temp(temperature));
-    add(llama.sampler_init_dist(sampling.seed ?? Math.floor(Math.random() * 2 ** 32)));
-    return chain;
-  }
-}
-
-/** How far back penalties look, as llama.cpp's own server does by default. */
-const PENALTY_TOKENS = 64;
-
-/** The arrays of a `llama_batch`, in one piece of native memory that lives as long as the context. */
-class BatchMemory {
-  count = 0;
-  readonly #tokens: Int32Array;
-  readonly #positions: Int32Array;
-  readonly #sequences: BigUint64Array;
-  readonly #outputs: Int8Array;
-  readonly #slotCells: Pointer;
-  readonly #pointers: {
-    token: Pointer;
-    pos: Pointer;
-    n_seq_id: Pointer;
-    seq_id: Pointer;
-    logits: Pointer;
-  };
-
-  constructor(tokensMax: number, slots: number) {
-    const bytes = tokensMax * (4 + 4 + 4 + 8 + 1) + slots * 4 + 6 * 16;
-    const base = koffi.alloc('uint8_t', bytes) as unknown as Pointer;
-    const memory = koffi.view(base, bytes);
-    let used = 0;
-    const claim = (size: number) => {
-      const at = used;
-      used = (used + size + 15) & ~15;
-      return { at, pointer: base + BigInt(at) };
-    };
-    const token = claim(4 * tokensMax);
-    const pos = claim(4 * tokensMax);
-    const counts = claim(4 * tokensMax);
-    const sequences = claim(8 * tokensMax);
-    const cells = claim(4 * slots);
-    const outputs = claim(tokensMax);
-    this.#tokens = new Int32Array(memory, token.at, tokensMax);
-    this.#positions = new Int32Array(memory, pos.at, tokensMax);
-    new Int32Array(memory, counts.at, tokensMax).fill(1);
-    this.#sequences = new BigUint64Array(memory, sequences.at, tokensMax);
-    const slotCells = new Int32Array(memory, cells.at, slots);
-    for (let slot = 0; slot < slots; slot++) slotCells[slot] = slot;
-    this.#slotCells = cells.pointer;
-    this.#outputs = new Int8Array(memory, outputs.at, tokensMax);
-    this.#pointers = {
-      token: token.pointer,
-      pos: pos.pointer,
-      n_seq_id: counts.pointer,
-      seq_id: sequences.pointer,
-      logits: outputs.pointer,
-    };
-  }
-
-  clear(): void {
-    this.count = 0;
-  }
-
-  add(slice: Slice): void {
-    const { tokens, position, slot } = slice;
-    const sequence = this.#slotCells + BigInt(4 * slot);
-    for (let i = 0; i < tokens.length; i++) {
-      this.#tokens[this.count] = tokens[i];
-      this.#positions[this.count] = position + i;
-      this.#sequences[this.count] = sequence;
-      this.#outputs[this.count] = slice.sample && i === tokens.length - 1 ? 1 : 0;
-      this.count++;
-    }
-  }
-
-  struct() {
-    return { n_tokens: this.count, embd: null, ...this.#pointers };
   }
 }
 
@@ -359,12 +332,6 @@ function callsOf(slices: readonly Slice[]): Slice[][] {
   const decoding = slices.filter(({ tokens }) => tokens.length === 1);
   const prompts = slices.filter(({ tokens }) => tokens.length > 1);
   return [...(decoding.length > 0 ? [decoding] : []), ...prompts.map((slice) => [slice])];
-}
-
-/** Equal digests mean bit-equal logits. */
-function digest(logits: Float32Array): string {
-  const bytes = new Uint8Array(logits.buffer, logits.byteOffset, logits.byteLength);
-  return createHash('sha256').update(bytes).digest('hex').slice(0, 32);
 }
 
 function orThrow<T>(value: T | null, claim: string): T {

@@ -1,13 +1,18 @@
 /** The llama.cpp loop's own thread: one call at a time, answered in order. */
+
+import { promises as fs } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 import { must, unreachable } from '../../base/assert.ts';
-import type { StepPlan, StepResult } from '../../model/step.ts';
+import type { FileNews, StepPlan, StepResult } from '../../model/step.ts';
 import { loadLlama } from './binding.ts';
 import { type ContextSettings, LlamaContext } from './context.ts';
+import { type FileSettings, FileStore, type OpenedFiles } from './file-store.ts';
 import { type SelfTest, selfTest } from './self-test.ts';
 
 export type ThreadCall =
   | { kind: 'open'; settings: ContextSettings }
+  /** After `open`, once. */
+  | { kind: 'openFiles'; settings: FileSettings }
   | { kind: 'step'; plan: StepPlan }
   | { kind: 'tokenize'; texts: string[] }
   | { kind: 'applyTemplate'; messages: { role: string; content: string }[] }
@@ -15,27 +20,52 @@ export type ThreadCall =
 
 export type ThreadAnswer =
   | { kind: 'opened'; version: string; vocabularySize: number; selfTest: SelfTest }
+  | { kind: 'filesOpened'; outcome: OpenedFiles | { reason: string } }
   | { kind: 'stepped'; result: StepResult }
   | { kind: 'tokenized'; ids: Int32Array[] }
   | { kind: 'applied'; text: string }
   | { kind: 'closed' }
   | { kind: 'failed'; message: string };
 
+/** Told unasked, whenever it happens. */
+export interface ThreadNews {
+  kind: 'news';
+  news: FileNews[];
+}
+
 const port = must(parentPort, 'this file runs as a thread');
 let context: LlamaContext | undefined;
+let files: FileStore | undefined;
 
-port.on('message', (call: ThreadCall) => {
+port.on('message', async (call: ThreadCall) => {
   try {
-    port.postMessage(answer(call));
+    const answered = call.kind === 'openFiles' ? await openFiles(call.settings) : answer(call);
+    if (answered.kind === 'closed') await files?.close();
+    port.postMessage(answered);
   } catch (error) {
     port.postMessage({ kind: 'failed', message: (error as Error).message });
   }
 });
 
-function answer(call: ThreadCall): ThreadAnswer {
+async function openFiles(settings: FileSettings): Promise<ThreadAnswer> {
+  const tell = (news: FileNews) =>
+    port.postMessage({ kind: 'news', news: [news] } satisfies ThreadNews);
+  try {
+    const { blockBytes } = opened();
+    if (blockBytes !== settings.layout.blockBytes) throw new Error('blocks have another size');
+    const { store, opened: outcome } = await FileStore.open(fs, settings, tell);
+    files = store;
+    opened().useFiles(store);
+    return { kind: 'filesOpened', outcome };
+  } catch (error) {
+    return { kind: 'filesOpened', outcome: { reason: (error as Error).message } };
+  }
+}
+
+function answer(call: Exclude<ThreadCall, { kind: 'openFiles' }>): ThreadAnswer {
   switch (call.kind) {
     case 'open': {
-      const llama = loadLlama();
+      const llama = loadLlama(call.settings.device);
       context = new LlamaContext(llama, call.settings);
       const { vocabularySize } = context;
       const test = selfTest(context, call.settings);

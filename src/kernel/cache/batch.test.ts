@@ -5,8 +5,9 @@ import { Prng } from '../../base/prng.ts';
 import { SimulatedMemory } from '../../engines/runner-simulated.ts';
 import type { BlockHash, KvEvent } from '../../model/block.ts';
 import { GREEDY } from '../../model/request.ts';
-import type { SequenceId, StepPlan } from '../../model/step.ts';
-import { Batch, type Output, type Spec } from './batch.ts';
+import { A_TOKEN, type SequenceId, type StepPlan } from '../../model/step.ts';
+import { Batch, type Output } from './batch.ts';
+import type { Spec } from './sequence.ts';
 import { TieredCache, type TierSizes } from './tiers.ts';
 
 const END = 999;
@@ -56,18 +57,26 @@ class Rig {
 
   constructor(sizes: Partial<TierSizes>, exactChunkTokens?: number) {
     const slots = sizes.slots ?? 3;
-    this.cache = new TieredCache({
-      slots,
-      blockTokens: MODEL.blockTokens,
-      blocksMax: 40,
-      hostBlocks: 40,
-      matchBlocks: exactChunkTokens === undefined ? 1 : exactChunkTokens / MODEL.blockTokens,
-      ...sizes,
-    });
+    this.cache = new TieredCache(
+      {
+        slots,
+        blockTokens: MODEL.blockTokens,
+        blocksMax: 40,
+        hostBlocks: 40,
+        matchBlocks: exactChunkTokens === undefined ? 1 : exactChunkTokens / MODEL.blockTokens,
+        disk: undefined,
+        ...sizes,
+      },
+      (_, count) => count,
+    );
     this.memory = new SimulatedMemory(slots, MODEL);
     this.batch = new Batch({
       cache: this.cache,
-      pace: { chunkTokens: ({ left }) => Math.min(left, 24), observe: () => {} },
+      pace: {
+        chunkTokens: ({ left }) => Math.min(left, 24),
+        observe: () => {},
+        computeUs: () => 0,
+      },
       hash: hashBlock,
       settings: {
         blockTokens: MODEL.blockTokens,
@@ -91,12 +100,13 @@ class Rig {
       hashes,
       root: 1n,
       salt: '',
+      priority: 0,
       sampling: GREEDY,
       outputTokensMax: 20,
       endTokens: new Set([END]),
       forced: undefined,
       answerTokens: undefined,
-      digests: false,
+      wants: A_TOKEN,
       ...more,
     });
     if (taken.kind === 'full') return 'full';
@@ -177,7 +187,8 @@ test('whatever is reused, moved or evicted, answers equal those of an engine tha
               ...ids(random, 1 + random.below(30)),
             ]);
             if (prompt.length > 300) histories[which] = random.pick(families);
-            const sequence = rig.submit(prompt.slice(0, 300));
+            const priority = random.below(3) - 1;
+            const sequence = rig.submit(prompt.slice(0, 300), { priority });
             if (sequence === 'full') return;
             prompts.set(sequence, prompt.slice(0, 300));
             if (random.below(2) === 0) histories[which] = prompt.slice(0, 300);
@@ -230,6 +241,59 @@ function assertEventsTell(rig: Rig): void {
   assert.equal(all.size, rig.cache.blockCount);
   assert.equal(told.host.size, rig.cache.hostBlockCount);
 }
+
+test('a short prompt passes a long one, and no stream of short ones starves it', () => {
+  const rig = new Rig({ slots: 4 });
+  const random = new Prng(6);
+  const long = rig.submit(ids(random, 390), { outputTokensMax: 1 }) as SequenceId;
+  rig.step();
+  const short = rig.submit(ids(random, 30), { outputTokensMax: 1 }) as SequenceId;
+  for (let i = 0; i < 4; i++) rig.step();
+  assert.deepEqual([rig.ended.has(short), rig.ended.has(long)], [true, false]);
+  let steps = 0;
+  for (; !rig.ended.has(long); steps++) {
+    if (steps % 2 === 0) rig.submit(ids(random, 48), { outputTokensMax: 1 });
+    rig.step();
+    assert.ok(steps < 100, 'the long prompt is computed beside endless short ones');
+  }
+  rig.drain();
+});
+
+test('a more important request takes a slot, and who lost it goes on where it was', () => {
+  const rig = new Rig({ slots: 1 });
+  const random = new Prng(8);
+  const [prompt, urgent] = [ids(random, 90), ids(random, 20)];
+  const endTokens = new Set<number>();
+  const low = rig.submit(prompt, { outputTokensMax: 12, endTokens }) as SequenceId;
+  while (rig.answers.get(low)?.length !== 6) rig.step();
+  rig.computedTokens = 0;
+  const high = rig.submit(urgent, { priority: 1, outputTokensMax: 3, endTokens }) as SequenceId;
+  while (!rig.ended.has(high)) rig.step();
+  assert.equal(rig.answers.get(low)?.length, 6, 'it waits meanwhile');
+  rig.drain();
+  const free = new Rig({ slots: 1 });
+  const alone = free.submit(prompt, { outputTokensMax: 12, endTokens }) as SequenceId;
+  free.drain();
+  assert.deepEqual(rig.answers.get(low), free.answers.get(alone));
+  const computed = rig.computedTokens - (20 + 2) - 6;
+  assert.ok(computed <= MODEL.blockTokens, `${computed} tokens were computed again`);
+});
+
+test('who was preempted can still be stopped, and its sampler closes', () => {
+  const rig = new Rig({ slots: 1 });
+  const random = new Prng(9);
+  const low = rig.submit(ids(random, 30), { endTokens: new Set() }) as SequenceId;
+  while (rig.answers.get(low)?.length === 0) rig.step();
+  rig.submit(ids(random, 30), { priority: 5 });
+  rig.step();
+  rig.batch.stop(low);
+  const plan = rig.batch.plan();
+  assert.ok(plan !== undefined);
+  assert.ok(plan.moves.some((move) => move.kind === 'close' && move.sequence === low));
+  rig.complete(plan);
+  rig.drain();
+  assert.deepEqual([rig.batch.waitingCount, rig.batch.runningCount], [0, 0]);
+});
 
 test('a full engine says so, and serves whom it took', () => {
   const rig = new Rig({ slots: 1 });

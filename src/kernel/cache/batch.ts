@@ -3,18 +3,30 @@
  * ids, of which some are computed, and each step lets computed catch up.
  *
  *   waiting ──admit──► running ─────────────────────────────► ended
- *                      ids:  [ cached | computed | to compute ]
- *                      a step takes one token of each decoding sequence, and of the prompt that
- *                      came first as large a chunk as the step's predicted time allows
+ *                 ◄─preempt─   ids:  [ cached | computed | to compute ]
+ *                      a step takes one token of each decoding sequence, and of the prompts, most
+ *                      urgent first, as large chunks as the step's predicted time allows
+ *
+ * A request of higher priority takes the slot of one of lower where none is free. What was computed
+ * stays in cache, so the other one goes on where it was.
  *
  * `exact` makes results comparable bit for bit: one sequence at a time, chunks that end at absolute
  * multiples, and only blocks that were computed in such chunks are kept for reuse.
  */
 import { assert, must } from '../../base/assert.ts';
 import type { BlockHash, BlockHashes } from '../../model/block.ts';
-import type { Sampling } from '../../model/request.ts';
-import type { Move, SequenceId, Slice, StepPlan, StepResult } from '../../model/step.ts';
+import type {
+  FileNews,
+  Move,
+  Sample,
+  SequenceId,
+  Slice,
+  StepPlan,
+  StepResult,
+} from '../../model/step.ts';
+import { Sequence, type Spec } from './sequence.ts';
 import type { TieredCache } from './tiers.ts';
+import { compareUrgency } from './urgency.ts';
 
 export interface BatchSettings {
   blockTokens: number;
@@ -32,6 +44,8 @@ export interface Pace {
   /** How many of the prompt's tokens to compute in a step that should take `stepUs`; at least 1. */
   chunkTokens(prompt: PromptLeft, beside: DecodeLoad, stepUs: number): number;
   observe(plan: StepPlan, elapsedUs: number): void;
+  /** Microseconds to compute `count` tokens of a prompt after `position` others. */
+  computeUs(position: number, count: number): number;
 }
 
 /** What is still to compute of a prompt: `left` tokens from `position` on. */
@@ -51,27 +65,15 @@ export interface DecodeLoad {
 /** Hash of the next block of a chain; the port `BlockHasher` has it. */
 export type HashBlock = (parent: BlockHash, ids: Uint32Array, start: number) => BlockHash;
 
-export interface Spec {
-  ids: Uint32Array;
-  /** Of the prompt's full blocks. */
-  hashes: BlockHashes;
-  /** Where the chain starts. */
-  root: BlockHash;
-  salt: string;
-  sampling: Sampling;
-  outputTokensMax: number;
-  endTokens: ReadonlySet<number>;
-  /** Emitted instead of what is sampled; then the answer ends. */
-  forced: Uint32Array | undefined;
-  /** Ends the answer after so many tokens, for models that never would. */
-  answerTokens: number | undefined;
-  /** Whether each token comes with a digest of its logits. */
-  digests: boolean;
-}
-
 export type Output =
-  | { kind: 'token'; sequence: SequenceId; token: number; logitsDigest: string | undefined }
-  | { kind: 'ended'; sequence: SequenceId; finish: 'stop' | 'length'; outputTokens: number };
+  /** `sample` is what the model chose; where output is forced, `token` is another. */
+  | { kind: 'token'; sequence: SequenceId; token: number; sample: Sample }
+  | { kind: 'ended'; sequence: SequenceId; finish: 'stop' | 'length'; outputTokens: number }
+  /** Ended without a token: what it asked for cannot be. One sentence says why. */
+  | { kind: 'refused'; sequence: SequenceId; reason: string };
+
+/** A step with less time left than this begins no further prompt. */
+const REST_SHARE_MIN = 0.25;
 
 export class Batch {
   readonly #cache: TieredCache;
@@ -79,9 +81,12 @@ export class Batch {
   readonly #hash: HashBlock;
   readonly #settings: BatchSettings;
   #nextId: SequenceId = 1;
+  /** Higher priority first, then in order of arrival. */
   readonly #waiting: Sequence[] = [];
-  /** In order of arrival. */
+  /** In order of admission. */
   readonly #running: Sequence[] = [];
+  /** Prompt tokens computed so far, of all sequences. */
+  #servedTokens = 0;
   /** Ended since the last plan: their samplers close with the next. */
   #closing: SequenceId[] = [];
   #inFlight: StepPlan | undefined;
@@ -105,15 +110,19 @@ export class Batch {
     if (this.#waiting.length >= this.#settings.waitingMax) return { kind: 'full' };
     assert(spec.ids.length > 0, 'a prompt has a token');
     assert(spec.ids.length < this.#settings.contextTokens, 'a prompt fits the context');
-    const sequence = new Sequence(this.#nextId++, spec);
-    this.#waiting.push(sequence);
+    const sequence = new Sequence(this.#nextId++, spec, this.#servedTokens);
+    this.#wait(sequence);
     return { kind: 'taken', sequence: sequence.id };
   }
 
   /** The answer is not wanted any more. Its slot is free from the next plan on. */
   stop(id: SequenceId): void {
     const waiting = this.#waiting.findIndex((sequence) => sequence.id === id);
-    if (waiting >= 0) this.#waiting.splice(waiting, 1);
+    if (waiting >= 0) {
+      const [left] = this.#waiting.splice(waiting, 1);
+      if (left.isOpen) this.#closing.push(id);
+      this.#cache.abandon(id);
+    }
     const running = this.#running.find((sequence) => sequence.id === id);
     if (running === undefined) return;
     if (this.#inFlight === undefined) this.#end(running);
@@ -132,6 +141,7 @@ export class Batch {
     this.#closing = [];
     this.#admit(moves);
     const slices = this.#slices();
+    moves.push(...this.#cache.saves({ idle: slices.length === 0 }));
     if (slices.length === 0 && moves.length === 0) return undefined;
     this.#inFlight = { moves, slices };
     return this.#inFlight;
@@ -148,6 +158,10 @@ export class Batch {
         this.#running.find((running) => running.id === slice.sequence),
         'a sequence runs until its step is complete',
       );
+      if (!sequence.isDecoding) {
+        sequence.served += slice.tokens.length;
+        this.#servedTokens += slice.tokens.length;
+      }
       sequence.computed += slice.tokens.length;
       this.#keep(sequence);
       const sample = slice.sample ? result.samples[next++] : undefined;
@@ -161,6 +175,11 @@ export class Batch {
     return outputs;
   }
 
+  /** What became of files: waiting prompts may be able to start. */
+  note(news: readonly FileNews[]): void {
+    this.#cache.note(news);
+  }
+
   check(): void {
     this.#cache.check();
     assert(this.#cache.busySlotCount === this.#running.length, 'each running sequence has a slot');
@@ -170,29 +189,89 @@ export class Batch {
     }
   }
 
+  #wait(sequence: Sequence): void {
+    const { priority } = sequence.spec;
+    let at = this.#waiting.length;
+    while (at > 0 && this.#waiting[at - 1].spec.priority < priority) at--;
+    this.#waiting.splice(at, 0, sequence);
+  }
+
   #admit(moves: Move[]): void {
-    const { blockTokens, exactChunkTokens } = this.#settings;
-    while (this.#waiting.length > 0) {
+    const { exactChunkTokens } = this.#settings;
+    for (const sequence of [...this.#waiting]) {
       if (exactChunkTokens !== undefined && this.#running.length > 0) return;
-      // One prompt at a time: the next one may find in cache what this one is about to compute.
-      if (this.#running.some((running) => !running.isDecoding)) return;
-      const sequence = this.#waiting[0];
-      const { ids, hashes } = sequence.spec;
-      // The last token is always computed: somebody has to make its logits.
-      const usable = Math.floor((ids.length - 1) / blockTokens);
-      const admission = this.#cache.admit(sequence.id, hashes, usable);
-      if (admission === undefined) return;
-      this.#waiting.shift();
-      moves.push(...admission.moves);
-      const { sampling, digests } = sequence.spec;
-      moves.push({ kind: 'open', sequence: sequence.id, sampling, digests });
-      sequence.slot = admission.slot;
-      sequence.cachedTokens = admission.cachedTokens;
-      sequence.computed = admission.cachedTokens;
-      sequence.keptBlocks = admission.cachedTokens / blockTokens;
-      if (sequence.keptBlocks > 0) sequence.lastHash = hashes[sequence.keptBlocks - 1];
-      this.#running.push(sequence);
+      // Nor does who waits for the disk hold up anybody.
+      if (this.#willFindMore(sequence) || this.#cache.isLoading(sequence.id)) continue;
+      if (!this.#place(sequence, moves)) return;
     }
+  }
+
+  /** A prompt that begins like one being computed waits until it can have that from cache. */
+  #willFindMore({ priority, spec: { hashes } }: Sequence): boolean {
+    return this.#running.some((running) => {
+      // Whoever is more important does not wait for one that may be passed by others.
+      if (running.isDecoding || running.priority < priority) return false;
+      const { keptBlocks, spec } = running;
+      // Hashes are chained: equal ones have everything before them in common.
+      return keptBlocks < hashes.length && hashes[keptBlocks] === spec.hashes[keptBlocks];
+    });
+  }
+
+  #place(sequence: Sequence, moves: Move[]): boolean {
+    const { blockTokens } = this.#settings;
+    // The last token is always computed: somebody has to make its logits.
+    const usable = Math.floor((sequence.length - 1) / blockTokens);
+    const hashes = this.#hashesOf(sequence);
+    const admit = () => this.#cache.admit(sequence.id, hashes, usable);
+    let admission = admit();
+    if (admission.kind === 'busy' && this.#preemptFor(sequence)) admission = admit();
+    if (admission.kind === 'busy') return false;
+    if (admission.kind === 'loading') {
+      moves.push(...admission.moves);
+      return true;
+    }
+    this.#waiting.splice(this.#waiting.indexOf(sequence), 1);
+    moves.push(...admission.moves);
+    if (!sequence.isOpen) {
+      const { sampling, wants } = sequence.spec;
+      moves.push({ kind: 'open', sequence: sequence.id, sampling, wants });
+      sequence.isOpen = true;
+      sequence.cachedTokens = admission.cachedTokens;
+    }
+    sequence.slot = admission.slot;
+    sequence.computed = admission.cachedTokens;
+    sequence.keptBlocks = admission.cachedTokens / blockTokens;
+    if (sequence.keptBlocks > 0) sequence.lastHash = hashes[sequence.keptBlocks - 1];
+    this.#running.push(sequence);
+    return true;
+  }
+
+  /** Of the prompt's blocks, and of those that the answer filled before it was preempted. */
+  #hashesOf({ spec, ids, length }: Sequence): BlockHashes {
+    const { blockTokens } = this.#settings;
+    const count = Math.floor((length - 1) / blockTokens);
+    if (count <= spec.hashes.length) return spec.hashes;
+    const hashes = new BigUint64Array(count);
+    hashes.set(spec.hashes);
+    for (let i = spec.hashes.length; i < count; i++) {
+      hashes[i] = this.#hash(i === 0 ? spec.root : hashes[i - 1], ids, i * blockTokens);
+    }
+    return hashes;
+  }
+
+  /** Frees the slot of the least important sequence, of several the one that came last. */
+  #preemptFor({ spec: { priority } }: Sequence): boolean {
+    if (this.#settings.exactChunkTokens !== undefined) return false;
+    let victim: Sequence | undefined;
+    for (const running of this.#running) {
+      if (running.spec.priority >= priority) continue;
+      if (victim === undefined || running.spec.priority <= victim.spec.priority) victim = running;
+    }
+    if (victim === undefined) return false;
+    this.#running.splice(this.#running.indexOf(victim), 1);
+    this.#cache.release(victim.id);
+    this.#wait(victim);
+    return true;
   }
 
   #slices(): Slice[] {
@@ -204,22 +283,42 @@ export class Batch {
       decodes.contextTokens += sequence.length;
       slices.push(sequence.slice(1));
     }
-    const prompt = this.#running.find((sequence) => !sequence.isDecoding);
-    if (prompt !== undefined) slices.push(prompt.slice(this.#chunkTokens(prompt, decodes)));
+    let tokensLeft = this.#settings.chunkTokensMax;
+    let usLeft = this.#settings.stepUsMax;
+    for (const prompt of this.#prompts()) {
+      const { tokens, share } = this.#chunk(prompt, decodes, { max: tokensLeft, us: usLeft });
+      slices.push(prompt.slice(tokens));
+      tokensLeft -= tokens;
+      usLeft -= share * usLeft;
+      // Another prompt's chunk is worth it only where this one ended early.
+      if (tokens < prompt.left || tokensLeft === 0) break;
+      if (usLeft < this.#settings.stepUsMax * REST_SHARE_MIN) break;
+    }
     return slices.sort((a, b) => a.slot - b.slot);
   }
 
-  #chunkTokens(sequence: Sequence, beside: DecodeLoad): number {
-    const { chunkTokensMax, exactChunkTokens, stepUsMax } = this.#settings;
-    const position = sequence.computed;
-    const left = sequence.length - position;
+  /** Most urgent first. */
+  #prompts(): Sequence[] {
+    return this.#running
+      .filter((sequence) => !sequence.isDecoding)
+      .sort((a, b) => compareUrgency(a, b, this.#servedTokens));
+  }
+
+  /** How much of a prompt to compute, and which share of the room for it that takes. */
+  #chunk(
+    { computed: position, left }: Sequence,
+    beside: DecodeLoad,
+    room: { max: number; us: number },
+  ): { tokens: number; share: number } {
+    const { exactChunkTokens } = this.#settings;
     if (exactChunkTokens !== undefined) {
-      return Math.min(left, exactChunkTokens - (position % exactChunkTokens));
+      return { tokens: Math.min(left, exactChunkTokens - (position % exactChunkTokens)), share: 1 };
     }
-    const prompt = { position, left, max: chunkTokensMax };
-    const chunk = this.#pace.chunkTokens(prompt, beside, stepUsMax);
-    assert(chunk >= 1 && chunk <= left && chunk <= chunkTokensMax, 'a chunk is part of its prompt');
-    return chunk;
+    const tokens = this.#pace.chunkTokens({ position, left, max: room.max }, beside, room.us);
+    assert(tokens >= 1 && tokens <= left && tokens <= room.max, 'a chunk is part of its prompt');
+    const unbounded = { position, left: Number.MAX_SAFE_INTEGER, max: Number.MAX_SAFE_INTEGER };
+    const fitting = this.#pace.chunkTokens(unbounded, beside, room.us);
+    return { tokens, share: Math.min(1, tokens / fitting) };
   }
 
   /** Hands the blocks that are complete by now to the cache. */
@@ -245,12 +344,13 @@ export class Batch {
     }
   }
 
-  #take(
-    sequence: Sequence,
-    sample: { token: number; logitsDigest?: string },
-    outputs: Output[],
-  ): void {
+  #take(sequence: Sequence, sample: Sample, outputs: Output[]): void {
     const { spec } = sequence;
+    if (sample.refused !== undefined) {
+      this.#end(sequence);
+      outputs.push({ kind: 'refused', sequence: sequence.id, reason: sample.refused });
+      return;
+    }
     const index = sequence.outputTokens++;
     const ended =
       spec.forced !== undefined
@@ -264,8 +364,7 @@ export class Batch {
       outputs.push({ kind: 'ended', sequence: id, finish: kind, outputTokens });
     };
     if (ended) return finish('stop');
-    const { logitsDigest } = sample;
-    outputs.push({ kind: 'token', sequence: sequence.id, token, logitsDigest });
+    outputs.push({ kind: 'token', sequence: sequence.id, token, sample });
     sequence.append(token);
     const full = sequence.length >= this.#settings.contextTokens;
     if (sequence.outputTokens >= spec.outputTokensMax || full) finish('length');
@@ -275,53 +374,5 @@ export class Batch {
     this.#running.splice(this.#running.indexOf(sequence), 1);
     this.#closing.push(sequence.id);
     this.#cache.release(sequence.id);
-  }
-}
-
-class Sequence {
-  readonly id: SequenceId;
-  readonly spec: Spec;
-  ids: Uint32Array;
-  /** Ids so far: prompt and answer. */
-  length: number;
-  /** Of them, those whose KV is in the slot. */
-  computed = 0;
-  cachedTokens = 0;
-  keptBlocks = 0;
-  lastHash: BlockHash;
-  outputTokens = 0;
-  slot = 0;
-  stopped = false;
-
-  constructor(id: SequenceId, spec: Spec) {
-    this.id = id;
-    this.spec = spec;
-    this.ids = spec.ids;
-    this.length = spec.ids.length;
-    this.lastHash = spec.root;
-  }
-
-  get isDecoding(): boolean {
-    return this.outputTokens > 0 && this.length - this.computed === 1;
-  }
-
-  append(token: number): void {
-    if (this.length === this.ids.length) {
-      const grown = new Uint32Array(this.length + Math.max(256, this.length >> 2));
-      grown.set(this.ids);
-      this.ids = grown;
-    }
-    this.ids[this.length++] = token;
-  }
-
-  slice(count: number): Slice {
-    const position = this.computed;
-    return {
-      slot: this.slot,
-      sequence: this.id,
-      tokens: this.ids.slice(position, position + count),
-      position,
-      sample: position + count === this.length,
-    };
   }
 }

@@ -46,7 +46,7 @@ class Rig {
 
   constructor(sizes: Partial<TierSizes>) {
     const all = { slots: 2, blockTokens: BLOCK, blocksMax: 1000, hostBlocks: 1000, matchBlocks: 1 };
-    this.cache = new TieredCache({ ...all, ...sizes });
+    this.cache = new TieredCache({ ...all, disk: undefined, ...sizes }, (_, count) => count);
     this.memory = new Memory(sizes.slots ?? 2);
   }
 
@@ -55,7 +55,7 @@ class Rig {
     const hashes = BigUint64Array.from(path);
     const sequence = ++this.#sequences;
     const admission = this.cache.admit(sequence, hashes, usable);
-    if (admission === undefined) return undefined;
+    if (admission.kind !== 'admitted') return undefined;
     this.memory.carryOut(admission.moves);
     const cached = admission.cachedTokens / BLOCK;
     assert.ok(cached <= usable);

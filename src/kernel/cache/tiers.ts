@@ -1,115 +1,164 @@
 /**
- * One engine's KV memory: slots (device), host store, and the tree that knows what lies where.
+ * One engine's KV memory: slots (device), host store, files (disk), and the tree that knows what lies
+ * where. It decides; a runner carries its moves out.
  *
- *   admit    longest match anywhere; the slot that has to copy least; the moves that make it so
+ *   admit    longest match anywhere; the slot that has to copy least; the moves that make it so.
+ *            What lies on disk only is read into the host store first, while others compute
  *   extend   one more block was computed in a slot
  *   release  the sequence ended: its blocks stay, unlocked, until others need the room
+ *   saves    what goes to disk now; files are written while the engine computes, and `note` hears
+ *            what became of them
  *
  * At most `blocksMax` distinct blocks stay, copies not counted; while a longer prompt runs, its own
  * blocks may pass that bound and are trimmed when it ends. A block whose last slot is needed goes
  * down to the host store, so a slot is never a reason to forget.
  */
 import { assert, must } from '../../base/assert.ts';
-import type { BlockHash, BlockHashes, KvEvent, Tier } from '../../model/block.ts';
-import type { Handle, Move, SequenceId } from '../../model/step.ts';
-import { type Slot, SlotPool } from './pool.ts';
-import { type Block, BlockTree } from './tree.ts';
+import type { BlockHash, BlockHashes, KvEvent } from '../../model/block.ts';
+import type { FileNews, FoundFile, Move, SequenceId } from '../../model/step.ts';
+import { eventsOf } from './changes.ts';
+import { type CacheFile, contentOf, idleOf } from './disk.ts';
+import type { Arrival } from './loads.ts';
+import { isLastCopy, isNear, isNowhere, Places, type TierSizes } from './places.ts';
+import type { Slot } from './pool.ts';
+import { restoreFiles } from './restore.ts';
+import type { Block } from './tree.ts';
+import type { ComputeUs } from './worth.ts';
 
-export interface TierSizes {
-  slots: number;
-  blockTokens: number;
-  /** Distinct blocks kept over all tiers. */
-  blocksMax: number;
-  /** Blocks the host store holds; 0 switches copying off: only in-place reuse is left. */
-  hostBlocks: number;
-  /** A match is cut to a multiple of so many blocks: 1, or an exact engine's chunk. */
-  matchBlocks: number;
-}
+export type { TierSizes } from './places.ts';
 
-export interface Admission {
-  slot: number;
-  /** Leading tokens of the prompt that need no computing. */
-  cachedTokens: number;
-  moves: Move[];
-}
+export type Admission =
+  | {
+      kind: 'admitted';
+      slot: number;
+      /** Leading tokens of the prompt that need no computing. */
+      cachedTokens: number;
+      moves: Move[];
+    }
+  /** Blocks come from disk: to be asked again when `isLoading` says no more. */
+  | { kind: 'loading'; moves: Move[] }
+  /** No slot is free. */
+  | { kind: 'busy' };
 
 interface Holding {
   slot: Slot;
   chain: Block[];
 }
 
+/** A sequence waits for the disk so often; then it takes what is near. */
+const LOADS_MAX = 3;
+
 export class TieredCache {
   readonly #sizes: TierSizes;
-  readonly #tree = new BlockTree();
-  readonly #pool: SlotPool;
+  readonly #places: Places;
   readonly #holdings = new Map<SequenceId, Holding>();
-  readonly #freeHandles: Handle[] = [];
-  #changes: Change[] = [];
 
-  constructor(sizes: TierSizes) {
+  constructor(sizes: TierSizes, computeUs: ComputeUs) {
     this.#sizes = sizes;
-    this.#pool = new SlotPool(sizes.slots);
-    for (let handle = sizes.hostBlocks - 1; handle >= 0; handle--) this.#freeHandles.push(handle);
+    this.#places = new Places(sizes, computeUs);
   }
 
   get blockCount(): number {
-    return this.#tree.size;
+    return this.#places.tree.size;
   }
 
   get hostBlockCount(): number {
-    return this.#sizes.hostBlocks - this.#freeHandles.length;
+    return this.#places.host.usedCount;
+  }
+
+  get diskBlockCount(): number {
+    return this.#places.disk?.blockCount ?? 0;
+  }
+
+  get diskBytes(): number {
+    return this.#places.disk?.bytes ?? 0;
   }
 
   get busySlotCount(): number {
-    return this.#pool.busyCount;
+    return this.#places.pool.busyCount;
   }
 
   /** For the page: each slot's holder and tokens. */
   slots(): { holder: SequenceId | undefined; tokens: number }[] {
-    return this.#pool.slots.map((slot) => ({
+    return this.#places.pool.slots.map((slot) => ({
       holder: slot.holder,
       tokens: slot.blocks.length * this.#sizes.blockTokens,
     }));
   }
 
-  /**
-   * Gives the sequence a slot with as much of its prompt as is known, `usable` blocks at most.
-   * Undefined when all slots are busy.
-   */
-  admit(sequence: SequenceId, hashes: BlockHashes, usable: number): Admission | undefined {
-    const wanted = this.#whole(this.#tree.match(hashes, usable));
-    const choice = this.#chooseSlot(wanted);
-    if (choice === undefined) return undefined;
-    const { slot, inPlace } = choice;
+  /** Files that an earlier run left, the unused for longest first. */
+  restore(found: readonly FoundFile[]): void {
+    if (this.#places.disk === undefined) return;
+    const { blockTokens } = this.#sizes;
+    const restored = restoreFiles(found, {
+      tree: this.#places.tree,
+      disk: this.#places.disk,
+      blockTokens,
+    });
+    for (const block of restored.blocks)
+      this.#places.changes.push({ kind: 'stored', block, tier: 'disk' });
+    for (const file of restored.useless) this.#places.drops.push({ kind: 'drop', file });
+    for (const chain of restored.chains) {
+      this.#places.tree.lock(chain);
+      this.#places.unlock(chain);
+    }
+    this.#places.trim();
+  }
 
+  /** Gives the sequence a slot with as much of its prompt as is known, `usable` blocks at most. */
+  admit(sequence: SequenceId, hashes: BlockHashes, usable: number): Admission {
+    // What lies on disk is fetched before a slot is free, for as many sequences as there are slots.
+    const isBusy = this.#places.pool.busyCount === this.#sizes.slots;
+    const fetchesMore = this.#places.loads.count < this.#sizes.slots;
+    if (isBusy && (!fetchesMore || this.#places.loads.holds(sequence))) return { kind: 'busy' };
     const moves: Move[] = [];
+    const held = this.#places.loads.end(sequence);
+    const known = this.#whole(readable(this.#places.tree.match(hashes, usable)));
+    const tries = fetchesMore ? (held?.tries ?? 0) : LOADS_MAX;
+    const wanted = this.#fetch(sequence, known, tries, moves);
+    if (wanted === 'waits') {
+      if (held !== undefined) this.#places.unlock(held.chain);
+      return { kind: 'loading', moves };
+    }
+    if (isBusy) return { kind: 'busy' };
+    const { slot, inPlace } = this.#chooseSlot(wanted);
     let chain = this.#copies ? wanted : this.#whole(wanted.slice(0, inPlace));
-    this.#tree.lock(chain);
+    for (const block of chain) this.#places.worth.cameBack(this.#places.tree.turn - block.usedTurn);
+    this.#places.tree.lock(chain);
+    if (held !== undefined) this.#places.unlock(held.chain);
     if (chain.length > inPlace) {
       // Where the store takes no more than lies in the slot already, what lies there is as good.
-      const reach = Math.max(inPlace, this.#bringToHost(chain, moves));
+      const reach = Math.max(inPlace, this.#places.bringToHost(chain, moves));
       const reachable = this.#whole(chain.slice(0, reach));
-      this.#tree.unlock(chain.slice(reachable.length));
+      this.#places.unlock(chain.slice(reachable.length));
       chain = reachable;
     }
     const rebuilt = chain.length > inPlace;
-    this.#vacate(slot, rebuilt ? 0 : chain.length, moves);
+    this.#places.vacate(slot, rebuilt ? 0 : chain.length, moves);
     if (rebuilt) {
       const handles = chain.map((block) =>
         must(block.host, 'a block to rebuild lies in the host store'),
       );
       moves.push({ kind: 'copyIn', slot: slot.index, handles });
-      for (const block of chain) this.#place(block, slot);
+      for (const block of chain) this.#places.place(block, slot);
     } else {
       moves.push({ kind: 'cut', slot: slot.index, tokens: chain.length * this.#sizes.blockTokens });
     }
-    this.#pool.take(slot, sequence);
+    this.#places.pool.take(slot, sequence);
     this.#holdings.set(sequence, { slot, chain });
-    return {
-      slot: slot.index,
-      cachedTokens: chain.length * this.#sizes.blockTokens,
-      moves,
-    };
+    const cachedTokens = chain.length * this.#sizes.blockTokens;
+    return { kind: 'admitted', slot: slot.index, cachedTokens, moves };
+  }
+
+  /** Whether the sequence waits for blocks from disk. */
+  isLoading(sequence: SequenceId): boolean {
+    return this.#places.loads.isWaiting(sequence);
+  }
+
+  /** The sequence is not wanted any more, and was not admitted. */
+  abandon(sequence: SequenceId): void {
+    const held = this.#places.loads.abandon(sequence);
+    if (held !== undefined) this.#places.unlock(held.chain);
   }
 
   /** The next block of the sequence was computed: it can be matched from now on. */
@@ -119,64 +168,96 @@ export class TieredCache {
   ): void {
     const { slot, chain } = must(this.#holdings.get(sequence), 'a sequence that runs has a slot');
     const parent = chain[chain.length - 1];
-    let block = this.#tree.get(given.hash);
+    let block = this.#places.tree.get(given.hash);
     if (block === undefined) {
-      block = this.#tree.add({ ...given, parent });
+      block = this.#places.tree.add({ ...given, parent });
     } else {
-      this.#tree.lock([block]);
+      this.#places.tree.lock([block]);
     }
     chain.push(block);
-    this.#place(block, slot);
-    this.#trim();
+    this.#places.place(block, slot);
+    this.#places.trim();
   }
 
   /** The sequence ended; its blocks stay until room is needed. */
   release(sequence: SequenceId): void {
     const { slot, chain } = must(this.#holdings.get(sequence), 'a sequence is released once');
     this.#holdings.delete(sequence);
-    this.#tree.unlock(chain);
-    this.#pool.give(slot);
-    this.#trim();
+    this.#places.unlock(chain);
+    this.#places.pool.give(slot);
+    const end = chain[chain.length - 1];
+    if (end !== undefined) this.#places.saver?.ends(end);
+    this.#places.trim();
+  }
+
+  /** What goes to disk with this plan, and what goes from there. `idle`: nothing is computed. */
+  saves(given: { idle: boolean }): Move[] {
+    const moves: Move[] = [];
+    const disk = this.#places.disk;
+    if (disk !== undefined) {
+      this.#places.saver?.choose(given, ({ blocks, source }) => {
+        const content = contentOf(blocks, this.#sizes.blockTokens);
+        moves.push({ kind: 'save', file: disk.add(blocks).id, content, source });
+      });
+    }
+    const drops = this.#places.drops;
+    this.#places.drops = [];
+    return [...drops, ...moves];
+  }
+
+  /** What became of files. */
+  note(news: readonly FileNews[]): void {
+    for (const one of news) {
+      if (one.kind === 'saved') this.#places.saved(one.file);
+      else if (one.kind === 'loaded') this.#places.loaded(one.file, one.elapsedUs);
+      else if (one.kind === 'lost') this.#places.lost([one.file]);
+      else this.#places.switchOff();
+    }
   }
 
   /** Forgets every block that no running sequence uses. */
   reset(): void {
-    const earlier = [...this.#changes];
-    for (let block = this.#tree.oldest(); block !== undefined; block = this.#tree.oldest()) {
-      this.#forget(block);
+    const earlier = [...this.#places.changes];
+    this.#places.saver?.clear();
+    for (
+      let block = this.#places.tree.oldest();
+      block !== undefined;
+      block = this.#places.tree.oldest()
+    ) {
+      this.#places.forget(block);
     }
-    if (this.#tree.size === 0) this.#changes = [...earlier, { kind: 'cleared' }];
+    if (this.#places.tree.size === 0) this.#places.changes = [...earlier, { kind: 'cleared' }];
   }
 
   /** What changed since the last call, as KV events. */
   takeEvents(): KvEvent[] {
-    const changes = this.#changes;
-    this.#changes = [];
+    const changes = this.#places.changes;
+    this.#places.changes = [];
     return eventsOf(changes, this.#sizes.blockTokens);
   }
 
   check(): void {
-    this.#tree.check();
-    this.#pool.check();
-    const handles = new Set(this.#freeHandles);
-    assert(handles.size === this.#freeHandles.length, 'a handle is free once');
-    for (const block of this.#tree.blocks()) {
-      assert(block.slots.length > 0 || block.host !== undefined, 'a block lies somewhere');
+    this.#places.tree.check();
+    this.#places.pool.check();
+    const blocks = [...this.#places.tree.blocks()];
+    this.#places.host.check(blocks, this.#places.loads.orphanedPlaces());
+    this.#places.disk?.check(blocks);
+    for (const block of blocks) {
+      assert(!isNowhere(block), 'a block lies somewhere');
       for (const slot of block.slots) {
-        assert(this.#pool.slots[slot].blocks[block.index] === block, 'a slot knows its blocks');
+        assert(
+          this.#places.pool.slots[slot].blocks[block.index] === block,
+          'a slot knows its blocks',
+        );
       }
-      if (block.host === undefined) continue;
-      assert(!handles.has(block.host), 'a handle names one block');
-      handles.add(block.host);
     }
-    assert(handles.size === this.#sizes.hostBlocks, 'handles are free or used');
     assert(
-      this.#tree.size <= this.#sizes.blocksMax || this.#tree.idleCount === 0,
+      this.#places.tree.size <= this.#sizes.blocksMax || this.#places.tree.idleCount === 0,
       'idle blocks stay within their bound',
     );
   }
 
-  #whole(chain: Block[]): Block[] {
+  #whole(chain: readonly Block[]): Block[] {
     return chain.slice(0, chain.length - (chain.length % this.#sizes.matchBlocks));
   }
 
@@ -184,10 +265,70 @@ export class TieredCache {
     return this.#sizes.hostBlocks > 0;
   }
 
+  /**
+   * What of the chain is near, in slots or host store. Where reading more of it from disk pays, and
+   * there is room, that is begun instead, and the sequence waits.
+   */
+  #fetch(
+    sequence: SequenceId,
+    chain: readonly Block[],
+    tries: number,
+    moves: Move[],
+  ): Block[] | 'waits' {
+    const first = chain.findIndex((block) => !isNear(block));
+    if (first < 0) return [...chain];
+    if (tries >= LOADS_MAX || !this.#isWorthFetching(chain, first)) {
+      return this.#whole(chain.slice(0, first));
+    }
+    this.#places.tree.lock(chain);
+    const files = new Set<CacheFile>();
+    const arrivals = new Map<CacheFile, Arrival[]>();
+    let reach = first;
+    for (; reach < chain.length; reach++) {
+      const block = chain[reach];
+      if (isNear(block)) continue;
+      const file = must(block.file, 'what is not near lies on disk');
+      if (!block.arriving) {
+        if (file.reading && !arrivals.has(file)) {
+          files.add(file); // It is being read for others, less of it: the rest comes then.
+          break;
+        }
+        if (!this.#places.roomInHost()) break;
+        const handle = this.#places.host.place(block);
+        block.arriving = true;
+        file.reading = true;
+        arrivals.set(file, [...(arrivals.get(file) ?? []), { block, handle }]);
+      }
+      files.add(file);
+    }
+    this.#places.unlock(chain.slice(reach));
+    const held = chain.slice(0, reach);
+    if (files.size === 0) {
+      this.#places.unlock(held);
+      return this.#whole(held.slice(0, first));
+    }
+    for (const [file, of] of arrivals) {
+      this.#places.loads.read(file.id, of);
+      const start = file.blocks[0].index;
+      const indexes = of.map(({ block }) => block.index - start);
+      moves.push({ kind: 'load', file: file.id, indexes, handles: of.map(({ handle }) => handle) });
+    }
+    const ids = new Set(Array.from(files, ({ id }) => id));
+    this.#places.loads.wait(sequence, { chain: held, tries: tries + 1 }, ids);
+    return 'waits';
+  }
+
+  #isWorthFetching(chain: readonly Block[], first: number): boolean {
+    const { disk } = this.#sizes;
+    if (disk === undefined) return false;
+    const far = chain.filter((block) => !isNear(block)).length;
+    return this.#places.worth.isWorthLoading(idleOf(chain.slice(first), far * disk.blockBytes));
+  }
+
   /** The idle slot that costs the least copying; among equals the one unused for longest. */
-  #chooseSlot(wanted: readonly Block[]): { slot: Slot; inPlace: number } | undefined {
+  #chooseSlot(wanted: readonly Block[]): { slot: Slot; inPlace: number } {
     let best: { slot: Slot; inPlace: number; cost: number } | undefined;
-    for (const slot of this.#pool.slots) {
+    for (const slot of this.#places.pool.slots) {
       if (slot.holder !== undefined) continue;
       const inPlace = commonBlocks(slot.blocks, wanted);
       const cost = this.#copies
@@ -201,7 +342,7 @@ export class TieredCache {
         best = { slot, inPlace, cost };
       }
     }
-    return best;
+    return must(best, 'who chooses a slot knows that one is free');
   }
 
   /** Blocks copied if this slot serves: its last copies go down, what is missing comes up. */
@@ -213,150 +354,16 @@ export class TieredCache {
     }
     return count;
   }
-
-  /** Makes each block of the chain lie in the host store; returns how many leading ones do. */
-  #bringToHost(chain: readonly Block[], moves: Move[]): number {
-    for (let i = 0; i < chain.length; i++) {
-      const block = chain[i];
-      if (block.host !== undefined) continue;
-      if (!this.#copyOut(block, block.slots[0], moves)) return i;
-    }
-    return chain.length;
-  }
-
-  /** Drops what the slot holds from block `keep` on, copying down what lies nowhere else. */
-  #vacate(slot: Slot, keep: number, moves: Move[]): void {
-    for (let i = keep; this.#copies && i < slot.blocks.length; i++) {
-      if (isLastCopy(slot.blocks[i])) this.#copyOut(slot.blocks[i], slot.index, moves);
-    }
-    while (slot.blocks.length > keep) {
-      const block = must(slot.blocks.pop(), 'a slot has the blocks it counts');
-      this.#leave(block, slot.index);
-      if (block.slots.length === 0 && block.host === undefined) this.#forget(block);
-    }
-  }
-
-  /** Copies one block down. False if there is no room: all is in use, or the block was the oldest. */
-  #copyOut(block: Block, slot: number, moves: Move[]): boolean {
-    let handle = this.#freeHandles.pop();
-    while (handle === undefined) {
-      const oldest = this.#tree.oldest();
-      if (oldest === undefined) return false;
-      this.#forget(oldest);
-      if (oldest === block) return false;
-      handle = this.#freeHandles.pop();
-    }
-    block.host = handle;
-    this.#changes.push({ kind: 'stored', block, tier: 'host' });
-    const last = moves[moves.length - 1];
-    if (last?.kind === 'copyOut' && last.slot === slot) {
-      last.indexes.push(block.index);
-      last.handles.push(handle);
-    } else {
-      moves.push({ kind: 'copyOut', slot, indexes: [block.index], handles: [handle] });
-    }
-    return true;
-  }
-
-  #place(block: Block, slot: Slot): void {
-    assert(slot.blocks.length === block.index, 'a slot grows at its end');
-    slot.blocks.push(block);
-    block.slots.push(slot.index);
-    if (block.slots.length === 1) this.#changes.push({ kind: 'stored', block, tier: 'device' });
-  }
-
-  #leave(block: Block, slot: number): void {
-    block.slots.splice(block.slots.indexOf(slot), 1);
-    if (block.slots.length === 0)
-      this.#changes.push({ kind: 'removed', hash: block.hash, tier: 'device' });
-  }
-
-  #trim(): void {
-    while (this.#tree.size > this.#sizes.blocksMax) {
-      const block = this.#tree.oldest();
-      if (block === undefined) return;
-      this.#forget(block);
-    }
-  }
-
-  #forget(block: Block): void {
-    for (const index of [...block.slots]) {
-      const slot = this.#pool.slots[index];
-      assert(slot.blocks.pop() === block, 'a leaf is the last block of its slots');
-      this.#leave(block, index);
-    }
-    if (block.host !== undefined) {
-      this.#freeHandles.push(block.host);
-      this.#changes.push({ kind: 'removed', hash: block.hash, tier: 'host' });
-    }
-    this.#tree.remove(block);
-  }
 }
 
-type Change =
-  | { kind: 'stored'; block: Block; tier: Tier }
-  | { kind: 'removed'; hash: BlockHash; tier: Tier }
-  | { kind: 'cleared' };
-
-function isLastCopy(block: Block): boolean {
-  return block.host === undefined && block.slots.length === 1;
+/** The leading blocks that are near or can be read. */
+function readable(chain: Block[]): Block[] {
+  const end = chain.findIndex((block) => !isNear(block) && block.file?.state !== 'saved');
+  return end < 0 ? chain : chain.slice(0, end);
 }
 
 function commonBlocks(a: readonly Block[], b: readonly Block[]): number {
   let i = 0;
   while (i < a.length && i < b.length && a[i] === b[i]) i++;
   return i;
-}
-
-/** Neighbouring changes become one event: a run of a chain, or several removals of one tier. */
-function eventsOf(changes: readonly Change[], blockTokens: number): KvEvent[] {
-  const events: KvEvent[] = [];
-  for (let i = 0; i < changes.length; ) {
-    const change = changes[i];
-    if (change.kind === 'cleared') {
-      events.push({ kind: 'cleared' });
-      i++;
-    } else if (change.kind === 'removed') {
-      const hashes: BlockHash[] = [];
-      for (let next: Change = change; next?.kind === 'removed' && next.tier === change.tier; ) {
-        hashes.push(next.hash);
-        next = changes[++i];
-      }
-      events.push({ kind: 'removed', hashes, tier: change.tier });
-    } else {
-      const run: Block[] = [];
-      for (let next: Change = change; next?.kind === 'stored' && continues(run, next, change); ) {
-        run.push(next.block);
-        next = changes[++i];
-      }
-      events.push(storedEvent(run, change.tier, blockTokens));
-    }
-  }
-  return events;
-}
-
-function continues(
-  run: Block[],
-  next: { block: Block; tier: Tier },
-  first: { tier: Tier },
-): boolean {
-  return (
-    run.length === 0 || (next.tier === first.tier && next.block.parent === run[run.length - 1])
-  );
-}
-
-function storedEvent(run: readonly Block[], tier: Tier, blockTokens: number): KvEvent {
-  const tokens = new Uint32Array(run.length * blockTokens);
-  run.forEach((block, i) => {
-    tokens.set(block.tokens, i * blockTokens);
-  });
-  return {
-    kind: 'stored',
-    hashes: run.map((block) => block.hash),
-    parent: run[0].parent?.hash,
-    tokens,
-    blockTokens,
-    tier,
-    extraKeys: run[0].salt === '' ? [] : [run[0].salt],
-  };
 }

@@ -1,10 +1,10 @@
 /**
  * The prefix tree of one engine's KV blocks. Hashes are chained, so a flat map from hash to block is
- * already a tree; what it adds is who depends on whom and who may leave.
+ * already a tree; what it adds is who depends on whom, where each block lies, and who may leave.
  *
  *     root ─ A ─ B ─ C          C, B, A   locked by a running sequence: none may leave
- *                 └─ D ─ E      E, D      idle: oldest first, and a child is always older than
- *                                         its parent, so the oldest idle block is a leaf
+ *                 └─ D ─ E      E, D      idle: a child's stamp is always lower than its parent's,
+ *                                         so of any tier the lowest stamp is a leaf
  *
  * Locks cover a chain from its first block, and unlocking returns a chain deepest first: that keeps
  * the order above without ever sorting.
@@ -12,6 +12,8 @@
 import { assert, must } from '../../base/assert.ts';
 import type { BlockHash, BlockHashes } from '../../model/block.ts';
 import type { Handle } from '../../model/step.ts';
+import type { CacheFile } from './disk.ts';
+import { Leaves } from './leaves.ts';
 
 export interface Block {
   readonly hash: BlockHash;
@@ -24,23 +26,44 @@ export interface Block {
   readonly salt: string;
   children: number;
   locks: number;
+  /** Order of its last use, and the turn it was in. */
+  stamp: number;
+  usedTurn: number;
   /** Slots that hold a copy of its KV. */
   slots: number[];
-  /** Its place in the host store. */
+  /** Its place in the host store, and whether its bytes are still on their way there. */
   host: Handle | undefined;
+  arriving: boolean;
+  /** Children that have a place in the host store. */
+  hostChildren: number;
+  /** The file that holds it, or will when it is written. */
+  file: CacheFile | undefined;
+  /** Children that have a file. */
+  fileChildren: number;
+  forgotten: boolean;
 }
 
 export class BlockTree {
   readonly #blocks = new Map<BlockHash, Block>();
-  /** Unlocked blocks, the one to leave first in front. */
-  readonly #idle = new Map<BlockHash, Block>();
+  readonly #leaves = new Leaves<Block>({
+    stampOf: (block) => block.stamp,
+    isLeaf: (block) => block.locks === 0 && block.children === 0 && !block.forgotten,
+  });
+  #idleCount = 0;
+  #stamps = 0;
+  #turns = 0;
 
   get size(): number {
     return this.#blocks.size;
   }
 
   get idleCount(): number {
-    return this.#idle.size;
+    return this.#idleCount;
+  }
+
+  /** Counts how often a chain was let go of. */
+  get turn(): number {
+    return this.#turns;
   }
 
   get(hash: BlockHash): Block | undefined {
@@ -65,42 +88,72 @@ export class BlockTree {
     tokens: Uint32Array;
     salt: string;
   }): Block {
-    assert(!this.#blocks.has(given.hash), 'a block is added once');
-    assert(
-      given.parent === undefined || given.parent.locks > 0,
-      'a parent stays while its child comes',
-    );
-    const index = given.parent === undefined ? 0 : given.parent.index + 1;
-    const block: Block = { ...given, index, children: 0, locks: 1, slots: [], host: undefined };
-    if (block.parent !== undefined) block.parent.children++;
-    this.#blocks.set(block.hash, block);
+    const { hash, parent, tokens, salt } = given;
+    assert(!this.#blocks.has(hash), 'a block is added once');
+    assert(parent === undefined || parent.locks > 0, 'a parent stays while its child comes');
+    const block: Block = {
+      hash,
+      parent,
+      index: parent === undefined ? 0 : parent.index + 1,
+      tokens,
+      salt,
+      children: 0,
+      locks: 1,
+      stamp: 0,
+      usedTurn: this.#turns,
+      slots: [],
+      host: undefined,
+      arriving: false,
+      hostChildren: 0,
+      file: undefined,
+      fileChildren: 0,
+      forgotten: false,
+    };
+    if (parent !== undefined) parent.children++;
+    this.#blocks.set(hash, block);
     return block;
   }
 
   lock(chain: readonly Block[]): void {
     for (const block of chain) {
-      if (block.locks++ === 0) this.#idle.delete(block.hash);
+      if (block.locks++ === 0) this.#idleCount--;
     }
   }
 
-  unlock(chain: readonly Block[]): void {
+  /** Whoever used the chain is done. Returns what is idle now. */
+  unlock(chain: readonly Block[]): Block[] {
+    const idle: Block[] = [];
+    this.#turns++;
     for (let i = chain.length - 1; i >= 0; i--) {
       const block = chain[i];
       assert(block.locks > 0, 'a lock is returned once');
-      if (--block.locks === 0) this.#idle.set(block.hash, block);
+      if (--block.locks > 0) continue;
+      block.stamp = ++this.#stamps;
+      block.usedTurn = this.#turns;
+      this.#idleCount++;
+      this.#leaves.offer(block);
+      idle.push(block);
     }
+    return idle;
   }
 
-  /** The block to leave first; undefined when all are in use. */
+  /** The idle leaf to leave first; undefined when all are in use. */
+  choose(worth: (block: Block) => number): Block | undefined {
+    return this.#leaves.choose(worth);
+  }
+
   oldest(): Block | undefined {
-    return this.#idle.values().next().value;
+    return this.#leaves.oldest();
   }
 
   remove(block: Block): void {
     assert(block.locks === 0 && block.children === 0, 'only an unused leaf leaves');
-    if (block.parent !== undefined) block.parent.children--;
-    this.#idle.delete(block.hash);
+    block.forgotten = true;
+    this.#idleCount--;
     this.#blocks.delete(block.hash);
+    if (block.parent === undefined) return;
+    block.parent.children--;
+    this.#leaves.offer(block.parent);
   }
 
   blocks(): IterableIterator<Block> {
@@ -109,20 +162,30 @@ export class BlockTree {
 
   check(): void {
     const children = new Map<BlockHash, number>();
+    let idle = 0;
     for (const block of this.#blocks.values()) {
-      assert((block.locks === 0) === this.#idle.has(block.hash), 'a block is idle or locked');
+      assert(!block.forgotten, 'what was forgotten is not found');
+      if (block.locks === 0) idle++;
       if (block.parent === undefined) continue;
       const parent = must(this.#blocks.get(block.parent.hash), 'a parent outlives its child');
+      assert(parent === block.parent, 'a hash names one block');
       assert(parent.locks >= block.locks, 'a lock covers the whole chain');
+      assert(parent.locks > 0 || parent.stamp > block.stamp, 'children leave first');
       children.set(parent.hash, (children.get(parent.hash) ?? 0) + 1);
     }
+    assert(idle === this.#idleCount, 'idle blocks are counted');
+    const leaves = this.#leaves.all();
     for (const block of this.#blocks.values()) {
       assert(block.children === (children.get(block.hash) ?? 0), 'children are counted');
-    }
-    const seen = new Set<BlockHash>();
-    for (const block of this.#idle.values()) {
-      assert(block.parent === undefined || !seen.has(block.parent.hash), 'children leave first');
-      seen.add(block.hash);
+      const isLeaf = block.locks === 0 && block.children === 0;
+      assert(isLeaf === leaves.has(block), 'every idle leaf can be found');
     }
   }
+}
+
+/** The chain that ends with this block, first block first. */
+export function chainOf(block: Block | undefined): Block[] {
+  const chain: Block[] = [];
+  for (let next = block; next !== undefined; next = next.parent) chain.push(next);
+  return chain.reverse();
 }
