@@ -1,6 +1,6 @@
 /**
  * Runs the tests: `node --import tsx test/run.ts [tidy] [unit] [e2e] [clients] [exact] [page] [part of a file's name]`.
- * Few processes: one for all unit tests, one for each end-to-end file. Last line: the totals.
+ * Few processes: two for all unit tests, one for each end-to-end file. Last line: the totals.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
@@ -10,16 +10,16 @@ import { globSync } from './glob.ts';
 
 interface Suite {
   files: string[];
-  /** All in one process, or one for each file. */
-  together: boolean;
+  /** So many at once that share the files, or one for each file, one after the other. */
+  processes: number | 'each';
   /** Runs where this folder is or where the suite is named; elsewhere it is skipped, with the reason. */
   needs?: { folder: string; reason: string };
 }
 
 const SUITES: Record<string, Suite> = {
-  tidy: { files: ['test/tidy.test.ts'], together: true },
-  unit: { files: globSync(['src', 'scripts'], '.test.ts'), together: true },
-  e2e: { files: globSync(['test/e2e'], '.test.ts'), together: false },
+  tidy: { files: ['test/tidy.test.ts'], processes: 1 },
+  unit: { files: globSync(['src', 'scripts'], '.test.ts'), processes: 2 },
+  e2e: { files: globSync(['test/e2e'], '.test.ts'), processes: 'each' },
   clients: installed('clients', 'the official SDKs'),
   exact: installed('exact', 'big vocabularies and reference tokenizers'),
   page: installed('page', 'a driver for Chromium'),
@@ -29,7 +29,7 @@ const SUITES: Record<string, Suite> = {
 function installed(name: string, what: string): Suite {
   return {
     files: globSync([`test/${name}`], '.test.ts'),
-    together: false,
+    processes: 'each',
     needs: {
       folder: `test/${name}/node_modules`,
       reason: `it needs ${what}; npm run test:${name} installs and runs it`,
@@ -53,7 +53,7 @@ const wasm = spawnSync(process.execPath, ['scripts/build-wasm.js'], { stdio: 'in
 if (wasm.status !== 0) process.exit(1);
 
 for (const suite of named.length > 0 ? named : Object.keys(SUITES)) {
-  const { files, together, needs } = SUITES[suite];
+  const { files, processes, needs } = SUITES[suite];
   const chosen = files.filter((file) => parts.every((part) => file.includes(part)));
   if (chosen.length === 0) continue;
   if (needs !== undefined && named.length === 0 && !existsSync(needs.folder)) {
@@ -61,21 +61,34 @@ for (const suite of named.length > 0 ? named : Object.keys(SUITES)) {
     totals.skipped += chosen.length;
     continue;
   }
-  for (const group of together ? [chosen] : chosen.map((file) => [file])) {
-    const startMs = Date.now();
-    const counts = await runGroup(group);
-    totals.passed += counts.passed;
-    totals.failed += counts.failed;
-    totals.skipped += counts.skipped;
-    const what = together ? suite : group[0];
-    const seconds = ((Date.now() - startMs) / 1000).toFixed(1);
-    console.log(
-      `${what}: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped in ${seconds} s`,
-    );
-  }
+  if (processes === 'each') for (const file of chosen) await runGroups(file, [[file]]);
+  else await runGroups(suite, shared(chosen, Math.min(processes, chosen.length)));
 }
 console.log(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`);
 process.exit(totals.failed > 0 ? 1 : 0);
+
+/** Runs a process for each group at the same time, and says how all of them ended. */
+async function runGroups(what: string, groups: string[][]): Promise<void> {
+  const startMs = Date.now();
+  const counts = { passed: 0, failed: 0, skipped: 0 };
+  for (const group of await Promise.all(groups.map(runGroup))) {
+    counts.passed += group.passed;
+    counts.failed += group.failed;
+    counts.skipped += group.skipped;
+  }
+  totals.passed += counts.passed;
+  totals.failed += counts.failed;
+  totals.skipped += counts.skipped;
+  const seconds = ((Date.now() - startMs) / 1000).toFixed(1);
+  console.log(
+    `${what}: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped in ${seconds} s`,
+  );
+}
+
+/** The files dealt out in turn. */
+function shared(files: string[], groups: number): string[][] {
+  return Array.from({ length: groups }, (_, i) => files.filter((_, k) => k % groups === i));
+}
 
 /** One process that imports the files; a process that dies or hangs counts as one failure. */
 function runGroup(files: string[]): Promise<typeof totals> {
