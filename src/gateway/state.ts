@@ -72,10 +72,15 @@ export class State {
         tokens: tokens === undefined ? 'passThrough' : 'exact',
         contextTokens,
       })),
-      workers: workers.filter((worker) => worker !== undefined),
+      workers: workers.filter((worker) => worker !== undefined).sort(byId),
       history: history(),
     };
   }
+}
+
+/** `worker-2` before `worker-10`. */
+function byId(a: { id: string }, b: { id: string }): number {
+  return a.id.localeCompare(b.id, 'en', { numeric: true });
 }
 
 export interface StateParts {

@@ -36,7 +36,7 @@ export interface Budget {
 }
 
 /** The process itself, and the engine's compute buffers. */
-const OVERHEAD_BYTES = 168 * 1024 * 1024;
+export const OVERHEAD_BYTES = 168 * 1024 * 1024;
 /** Slots get at most this share of what weights leave; the rest keeps idle sessions. */
 const SLOTS_SHARE = 0.6;
 const CONTEXT_MIN = 1024;

@@ -14,6 +14,7 @@ import { WorkerSettings } from '../../src/model/config.ts';
 import type { RequestId, TenantId } from '../../src/model/ids.ts';
 import { FREE, GREEDY } from '../../src/model/request.ts';
 import { demoModel } from '../../src/weights/demo-model.ts';
+import { OVERHEAD_BYTES } from '../../src/worker/budget.ts';
 import { CACHE, FOLDER } from './stack.ts';
 
 const [OPERATIONS, SEEDS] = (process.env.STATOR_REAL_OPERATIONS ?? '80x1').split('x').map(Number);
@@ -21,7 +22,6 @@ const CHUNK = 64;
 const CONTEXT = 1024;
 const PROMPT_MAX = 700;
 /** The process itself, as the budget counts it, and room for few blocks besides the slot. */
-const OVERHEAD_BYTES = 160 * 1024 * 1024;
 const ROOM_BYTES = 9_000_000;
 
 let cold: BuiltWorker;

@@ -159,6 +159,23 @@ test('what every idle slot lost without a host store is only what it had to give
   assert.equal(rig.admit(b), 0);
 });
 
+test('those that run at once have neighbouring slots, whatever lay where before', () => {
+  fc.assert(
+    fc.property(fc.integer(), (seed) => {
+      const random = new Prng(seed);
+      const rig = new Rig({ slots: 8 });
+      for (let i = random.below(30); i > 0; i--) {
+        rig.admit(pathOf(random));
+        rig.finish(rig.last());
+      }
+      for (let i = 0n; i < 4n; i++) rig.admit([-1n - i]);
+      const taken = [...rig.running.values()].map(({ slot }) => slot).sort();
+      assert.equal(taken[3] - taken[0], 3, `slots ${taken.join(', ')}`);
+    }),
+    { numRuns: 100 },
+  );
+});
+
 test('a match is cut to whole chunks of an exact engine', () => {
   const rig = new Rig({ matchBlocks: 2 });
   rig.admit([1n, 2n, 3n]);

@@ -330,16 +330,15 @@ export class TieredCache {
     return this.#places.worth.isWorthLoading(idleOf(chain.slice(first), far * disk.blockBytes));
   }
 
-  /** The idle slot that costs the least copying; among equals the one unused for longest. */
+  /** The idle slot that costs the least; among equals the one unused for longest. */
   #chooseSlot(wanted: readonly Block[]): { slot: Slot; inPlace: number } {
     let best: { slot: Slot; inPlace: number; cost: number } | undefined;
     for (const slot of this.#places.pool.slots) {
       if (slot.holder !== undefined) continue;
       const inPlace = commonBlocks(slot.blocks, wanted);
-      const copied = this.#copies
-        ? this.#blocksToCopy(slot, inPlace, wanted)
+      const cost = this.#copies
+        ? this.#blocksToCopy(slot, inPlace, wanted) + (this.#isApart(slot) ? APART_BLOCKS : 0)
         : wanted.length - inPlace;
-      const cost = copied + (this.#isApart(slot) ? APART_BLOCKS : 0);
       if (
         best === undefined ||
         cost < best.cost ||
