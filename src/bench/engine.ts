@@ -39,8 +39,6 @@ const SHARE = 0.95;
 const MORE_SHARE = 0.99;
 /** Takes nearly as long as a whole prompt: in the first round, from a slot. */
 const HALF_SHARE = 0.5;
-/** Prefill is compared at the longest prompt up to this. */
-const COMPARED_TOKENS_MAX = 8192;
 /** Files are written in so long, or are not waited for. */
 const WRITING_MS_MAX = 20_000;
 const QUIET_MS = 200;
@@ -55,19 +53,18 @@ export async function benchEngine(bench: EngineBench): Promise<BenchReport> {
   const driver = new EngineDriver(first, 1);
   await driver.ask(driver.fresh(WARM_TOKENS)); // The first steps of a process are slow.
   const reuse = new ReuseBench();
-  const compared = lengths.filter((tokens) => tokens <= COMPARED_TOKENS_MAX).at(-1) ?? lengths[0];
-  const prefill = new PrefillComparison(bare, { tokens: compared, chunkTokensMax });
+  const prefill = new PrefillComparison({ driver, bare, tokens: lengths[0], chunkTokensMax });
   const throughput = new ThroughputBench(driver, bare, first.slots);
   const startMs = performance.now();
   let rounds = 0;
   while (rounds < ROUNDS && performance.now() - startMs < ROUNDS_MS_MAX) {
     for (const tokens of lengths) {
       onProgress(`round ${rounds + 1} of ${ROUNDS}, prompts of ${tokens} tokens`);
-      const cold = await reuse.cold(driver, tokens);
-      if (tokens === compared) await prefill.beside(cold);
+      await reuse.cold(driver, tokens);
       await nearby(reuse, { driver, engine: first, tokens, isFirst: rounds === 0 });
     }
     onProgress(`round ${rounds + 1} of ${ROUNDS}, throughput`);
+    await prefill.round();
     await throughput.round();
     rounds++;
   }

@@ -1,5 +1,9 @@
-/** Prompts through the engine, and as many tokens through llama.cpp's bare loop right after each. */
+/**
+ * Prompts through the engine, and as many tokens through llama.cpp's bare loop right after each: short
+ * ones and many, because neighbours on a busy machine disturb long ones by more than the difference.
+ */
 import type { BareLoop } from './bare-loop.ts';
+import type { EngineDriver } from './engine-driver.ts';
 import { type Runs, runsOf } from './figure.ts';
 import type { Took } from './stopwatch.ts';
 
@@ -9,16 +13,25 @@ export interface PrefillReport {
   llamaCpp: { wall: Runs; cpu: Runs };
 }
 
+const PAIRS = 4;
+
 export class PrefillComparison {
+  readonly #driver: EngineDriver;
   readonly #bare: BareLoop;
   readonly #tokens: number;
   readonly #chunks: number[];
   readonly #tooks: { engine: Took; llamaCpp: Took }[] = [];
 
   /** The bare loop computes chunks as large as the engine's may be; the engine's are smaller. */
-  constructor(bare: BareLoop, given: { tokens: number; chunkTokensMax: number }) {
+  constructor(given: {
+    driver: EngineDriver;
+    bare: BareLoop;
+    tokens: number;
+    chunkTokensMax: number;
+  }) {
     const { tokens, chunkTokensMax } = given;
-    this.#bare = bare;
+    this.#driver = given.driver;
+    this.#bare = given.bare;
     this.#tokens = tokens;
     this.#chunks = [];
     for (let left = tokens; left > 0; left -= chunkTokensMax) {
@@ -26,8 +39,11 @@ export class PrefillComparison {
     }
   }
 
-  async beside(engine: Took): Promise<void> {
-    this.#tooks.push({ engine, llamaCpp: await this.#bare.prefill(this.#chunks) });
+  async round(): Promise<void> {
+    for (let pair = 0; pair < PAIRS; pair++) {
+      const { ttft: engine } = await this.#driver.ask(this.#driver.fresh(this.#tokens));
+      this.#tooks.push({ engine, llamaCpp: await this.#bare.prefill(this.#chunks) });
+    }
   }
 
   /** Tokens a second, ours over theirs, by CPU time. */

@@ -37,13 +37,12 @@ export class ReuseBench {
   readonly #rounds = new Map<number, Round[]>();
 
   /** Computes a prompt of so many tokens in full: it begins the prompts of this round. */
-  async cold(driver: EngineDriver, tokens: number): Promise<Took> {
+  async cold(driver: EngineDriver, tokens: number): Promise<void> {
     const prompt = driver.fresh(tokens);
     const { ttft } = await driver.ask(prompt);
     const rounds = this.#rounds.get(tokens) ?? [];
     rounds.push({ prompt, cold: ttft, reused: { slot: {}, host: {}, disk: {} } });
     this.#rounds.set(tokens, rounds);
-    return ttft;
   }
 
   /** Rounds of this length so far. */
