@@ -22,26 +22,34 @@ const RUNS = 5;
 /** A run repeats what is short until it took about so long. */
 const RUN_MS_MIN = 150;
 
-/** CPU time of one call of `work`, in each of five runs. */
-export async function measured(work: () => unknown): Promise<Runs> {
-  const repeats = await repeatsFor(work);
+/** CPU time of one call of `work`, in each of five runs; `before` each call, uncounted. */
+export async function measured(work: () => unknown, before?: () => unknown): Promise<Runs> {
+  const repeats = await repeatsFor(work, before);
   const allMs: number[] = [];
-  for (let run = 0; run < RUNS; run++) {
-    const before = process.cpuUsage();
-    for (let i = 0; i < repeats; i++) await work();
-    const { user, system } = process.cpuUsage(before);
-    allMs.push((user + system) / 1000 / repeats);
-  }
+  for (let run = 0; run < RUNS; run++) allMs.push((await cpuMs(repeats, work, before)) / repeats);
   return runsOf(allMs);
 }
 
-async function repeatsFor(work: () => unknown): Promise<number> {
+async function repeatsFor(work: () => unknown, before?: () => unknown): Promise<number> {
   for (let repeats = 1; ; repeats *= 4) {
-    const before = process.cpuUsage();
-    for (let i = 0; i < repeats; i++) await work();
-    const { user, system } = process.cpuUsage(before);
-    if ((user + system) / 1000 >= RUN_MS_MIN || repeats >= 4096) return repeats;
+    if ((await cpuMs(repeats, work, before)) >= RUN_MS_MIN || repeats >= 4096) return repeats;
   }
+}
+
+async function cpuMs(
+  repeats: number,
+  work: () => unknown,
+  before: (() => unknown) | undefined,
+): Promise<number> {
+  let us = 0;
+  for (let i = 0; i < repeats; i++) {
+    await before?.();
+    const start = process.cpuUsage();
+    await work();
+    const { user, system } = process.cpuUsage(start);
+    us += user + system;
+  }
+  return us / 1000;
 }
 
 /** Ours over theirs; null where there is nothing to compare with. */
