@@ -13,7 +13,6 @@
 import { LinearFit } from '../base/fit.ts';
 import type { DecodeLoad, Pace, PromptLeft } from '../kernel/cache/batch.ts';
 import type { StepPlan } from '../model/step.ts';
-import type { DecodeCurve, PrefillCurve } from '../model/worker.ts';
 
 /** Microseconds. */
 export interface StepCurve {
@@ -112,15 +111,6 @@ export function stepUs(curve: StepCurve, plan: StepPlan): number {
       curve.perSequenceUs * load.decodes +
       curve.perContextUs * load.decodeContext,
   );
-}
-
-/** The same curve as a router sees it: whole prompts and single decode steps. */
-export function prefillCurve(curve: StepCurve): PrefillCurve {
-  return { perTokenUs: curve.perTokenUs, perTokenContextUs: curve.perTokenContextUs };
-}
-
-export function decodeCurve(curve: StepCurve): DecodeCurve {
-  return { stepUs: curve.baseUs, perSequenceUs: curve.perSequenceUs };
 }
 
 /** What one step holds, in the units of the model. */

@@ -2,15 +2,13 @@
 import { GatewayError } from '../model/error.ts';
 import type { WorkerId } from '../model/ids.ts';
 import type { Part } from '../model/part.ts';
+import { KV_SECRET_HEADER } from '../model/worker.ts';
 import type { Embedding, Engine, EngineReport, Job } from '../ports.ts';
 import { TOKEN_LOGPROBS } from '../wire/openai-completions.ts';
 import { readEmbedding } from '../wire/openai-embeddings.ts';
 import { chatFields, UpstreamReader } from '../wire/openai-upstream.ts';
 import { formatFields } from '../wire/shape.ts';
 import { EngineHttp } from './http.ts';
-
-/** Proves to a worker that whoever changes its cache was told so at its start. */
-export const KV_SECRET_HEADER = 'x-stator-kv-secret';
 
 export class StatorEngine implements Engine {
   readonly worker: WorkerId;

@@ -36,6 +36,9 @@ export interface DecodeCurve {
 /** How far the kernel believes its index of a worker. */
 export type WorkerMode = 'exact' | 'predicted' | 'loadOnly';
 
+/** Proves to a worker that whoever changes its cache was told so at its start. */
+export const KV_SECRET_HEADER = 'x-stator-kv-secret';
+
 /** What the page and `workers` show of a worker beyond what the kernel needs. */
 export interface WorkerAbout {
   engine: string;

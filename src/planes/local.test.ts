@@ -1,40 +1,12 @@
 /** Children are one line of script each: they show a card, or fail in their own way. */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { workerCard } from '../../test/worker-card.ts';
 import type { Engine, WorkerChange } from '../ports.ts';
 import { LocalWorkers } from './local.ts';
 import { WallClock } from './wall-clock.ts';
 
-const CARD = {
-  stator: '0',
-  name: 'a',
-  pid: 1,
-  engine: 'sim',
-  url: 'http://127.0.0.1:1',
-  events: null,
-  model: {
-    name: 'm',
-    fingerprint: 'f',
-    architecture: 'a',
-    parameters: 1,
-    contextTokens: 4096,
-    demo: true,
-  },
-  tokens: { mode: 'exact', reason: '', slicesChecked: 1, slicesDiffering: 0 },
-  cache: {
-    blockTokens: 16,
-    slots: 2,
-    kvTokens: 8192,
-    hostBlocks: 0,
-    blockBytes: 1,
-    selfTest: 'notNeeded',
-  },
-  pace: { perTokenUs: 1, perTokenContextUs: 0, stepUs: 1, perSequenceUs: 1 },
-  memory: { budgetBytes: 1, weightsBytes: 1, slotsBytes: 1, storeBytes: 0 },
-  disk: null,
-  requestsMax: 8,
-  startMs: 1,
-};
+const CARD = { ...workerCard(), events: null };
 
 const SHOWS_CARD = `console.log(${JSON.stringify(JSON.stringify(CARD))})`;
 const LIVES = "process.stdin.resume().on('end', () => process.exit(0))";

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { workerCard } from '../../test/worker-card.ts';
 import type { Engine, Note, WorkerChange } from '../ports.ts';
 import { StaticWorkers } from './static.ts';
 
@@ -15,12 +16,12 @@ test('a worker is asked until it answers, is told of once, and its first silence
   assert.deepEqual(rig.warnings(), ['http://a shows no worker card yet: connect ECONNREFUSED']);
   assert.equal(seen.length, 0);
 
-  rig.answer = () => Promise.resolve(card());
+  rig.answer = () => Promise.resolve(workerCard());
   await rig.ask();
   await rig.ask();
   assert.equal(seen.length, 1);
   assert.ok(seen[0].kind === 'up' && seen[0].worker.id === 'worker-1');
-  assert.deepEqual(seen[0].worker.models, ['demo']);
+  assert.deepEqual(seen[0].worker.models, ['m']);
 
   const late: WorkerChange[] = [];
   workers.watch((change) => late.push(change));
@@ -31,7 +32,7 @@ test('a worker is asked until it answers, is told of once, and its first silence
 test('one that was started anew at its address is another worker: the first one left', async () => {
   const rig = new Rig(['http://a']);
   let startMs = 1;
-  rig.answer = () => Promise.resolve({ ...card(), startMs });
+  rig.answer = () => Promise.resolve({ ...workerCard(), startMs });
   const workers = rig.start();
   const seen: string[] = [];
   workers.watch((change) => {
@@ -41,7 +42,7 @@ test('one that was started anew at its address is another worker: the first one 
   // A question that failed says nothing: health checks tell whether it answers.
   rig.answer = () => Promise.reject(new Error('busy'));
   await rig.ask();
-  rig.answer = () => Promise.resolve({ ...card(), startMs });
+  rig.answer = () => Promise.resolve({ ...workerCard(), startMs });
   startMs = 2;
   await rig.ask();
   await rig.ask();
@@ -52,7 +53,8 @@ test('one that was started anew at its address is another worker: the first one 
 
 test('a card that is none is named in words, with the field that is wrong', async () => {
   const rig = new Rig(['http://a']);
-  rig.answer = () => Promise.resolve({ ...card(), cache: { ...card().cache, slots: 'two' } });
+  rig.answer = () =>
+    Promise.resolve({ ...workerCard(), cache: { ...workerCard().cache, slots: 'two' } });
   const workers = rig.start();
   await rig.settle();
   const [warning] = rig.warnings();
@@ -63,7 +65,7 @@ test('a card that is none is named in words, with the field that is wrong', asyn
 
 test('addresses of the configuration count before those of the card', async () => {
   const rig = new Rig(['http://a'], 'tcp://configured:1');
-  rig.answer = () => Promise.resolve(card());
+  rig.answer = () => Promise.resolve(workerCard());
   const workers = rig.start();
   const seen: WorkerChange[] = [];
   workers.watch((change) => seen.push(change));
@@ -78,7 +80,7 @@ test('once closed, nothing is asked, told or waited for any more', async () => {
   const answers: ((answer: { ok: boolean }) => void)[] = [];
   rig.answer = () =>
     new Promise((resolve, reject) => {
-      answers.push(({ ok }) => (ok ? resolve(card()) : reject(new Error('no'))));
+      answers.push(({ ok }) => (ok ? resolve(workerCard()) : reject(new Error('no'))));
     });
   const workers = rig.start();
   const seen: WorkerChange[] = [];
@@ -142,37 +144,4 @@ class Rig {
   async settle(): Promise<void> {
     for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve));
   }
-}
-
-function card() {
-  return {
-    stator: '0',
-    name: 'a',
-    pid: 1,
-    engine: 'sim',
-    url: 'http://a',
-    events: { endpoint: 'tcp://card:1', replay: 'tcp://card:2', topic: 'kv-events' },
-    model: {
-      name: 'demo',
-      fingerprint: 'f',
-      architecture: 'qwen3',
-      parameters: 1,
-      contextTokens: 4096,
-      demo: true,
-    },
-    tokens: { mode: 'exact', reason: '', slicesChecked: 1, slicesDiffering: 0 },
-    cache: {
-      blockTokens: 16,
-      slots: 2,
-      kvTokens: 8192,
-      hostBlocks: 0,
-      blockBytes: 1,
-      selfTest: 'notNeeded',
-    },
-    pace: { perTokenUs: 1, perTokenContextUs: 0, stepUs: 1, perSequenceUs: 1 },
-    memory: { budgetBytes: 1, weightsBytes: 1, slotsBytes: 1, storeBytes: 0 },
-    disk: null,
-    requestsMax: 8,
-    startMs: 1,
-  };
 }

@@ -43,10 +43,6 @@ export class IncrementalEncoder implements PromptEncoder {
     for (const id of specials.keys()) this.#isSpecial[id] = 1;
   }
 
-  get memoryBytes(): number {
-    return this.#memory.bytes;
-  }
-
   async encode(
     text: string,
     { thread, root }: { thread: string; root: BlockHash },

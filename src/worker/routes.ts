@@ -10,6 +10,7 @@ import { asGatewayError, GatewayError } from '../model/error.ts';
 import type { RequestId, TenantId } from '../model/ids.ts';
 import type { Part } from '../model/part.ts';
 import type { Chat } from '../model/request.ts';
+import { KV_SECRET_HEADER } from '../model/worker.ts';
 import type { WorkerCard } from '../model/worker-card.ts';
 import type { Engine, Job, PartParser, Tokens } from '../ports.ts';
 import { AnswerFold } from '../wire/answer.ts';
@@ -153,7 +154,7 @@ async function metrics(call: Call, { engine, card }: WorkerParts): Promise<void>
 
 /** Only whoever started this worker may empty its cache. */
 async function reset(call: Call, { engine, kvSecret }: WorkerParts): Promise<void> {
-  const sent = Buffer.from(call.headers['x-stator-kv-secret'] ?? '');
+  const sent = Buffer.from(call.headers[KV_SECRET_HEADER] ?? '');
   const secret = Buffer.from(kvSecret ?? '');
   if (kvSecret !== undefined && (sent.length !== secret.length || !timingSafeEqual(sent, secret))) {
     throw new GatewayError(

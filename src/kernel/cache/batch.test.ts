@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { hasherOf, recompute } from '../../../test/engine-twin.ts';
 import { Prng } from '../../base/prng.ts';
 import { SimulatedMemory } from '../../engines/runner-simulated.ts';
-import type { BlockHash, KvEvent } from '../../model/block.ts';
+import type { KvEvent } from '../../model/block.ts';
 import { GREEDY } from '../../model/request.ts';
 import { A_TOKEN, type SequenceId, type StepPlan } from '../../model/step.ts';
 import { Batch, type Output } from './batch.ts';
@@ -21,30 +22,7 @@ const MODEL = {
   answerTokensMax: 60,
 };
 
-/** The answer of an engine that keeps nothing: the dumb twin of all reuse. */
-function recompute(prompt: Uint32Array, outputTokensMax: number): number[] {
-  const memory = new SimulatedMemory(1, MODEL);
-  const answer: number[] = [];
-  let tokens = prompt;
-  let position = 0;
-  while (answer.length < outputTokensMax) {
-    const slice = { slot: 0, sequence: 1, tokens, position, sample: true };
-    const [{ token }] = memory.execute({ moves: [], slices: [slice] });
-    if (token === END) break;
-    answer.push(token);
-    position += tokens.length;
-    tokens = Uint32Array.of(token);
-  }
-  return answer;
-}
-
-function hashBlock(parent: BlockHash, ids: Uint32Array, start: number): BlockHash {
-  let hash = parent;
-  for (let i = start; i < start + MODEL.blockTokens; i++) {
-    hash = BigInt.asUintN(64, (hash ^ BigInt(ids[i])) * 0x100000001b3n);
-  }
-  return hash;
-}
+const hashBlock = hasherOf(MODEL.blockTokens);
 
 class Rig {
   readonly cache: TieredCache;
@@ -152,13 +130,13 @@ test('a second turn computes only what is new', () => {
   const turn1 = rig.submit(first) as SequenceId;
   rig.drain();
   const answer = rig.answers.get(turn1) ?? [];
-  assert.deepEqual(answer, recompute(first, 20));
+  assert.deepEqual(answer, recompute(MODEL, first, 20));
   const second = Uint32Array.from([...first, ...answer, ...ids(random, 10)]);
   rig.computedTokens = 0;
   const turn2 = rig.submit(second, { outputTokensMax: 1 }) as SequenceId;
   rig.drain();
   assert.ok(rig.computedTokens <= 10 + MODEL.blockTokens + 1, `computed ${rig.computedTokens}`);
-  assert.deepEqual(rig.answers.get(turn2), recompute(second, 1));
+  assert.deepEqual(rig.answers.get(turn2), recompute(MODEL, second, 1));
 });
 
 test('whatever is reused, moved or evicted, answers equal those of an engine that keeps nothing', () => {
@@ -209,7 +187,7 @@ test('whatever is reused, moved or evicted, answers equal those of an engine tha
         for (const [sequence, prompt] of prompts) {
           if (stopped.has(sequence)) continue;
           assert.ok(rig.ended.has(sequence), 'each request ends');
-          assert.deepEqual(rig.answers.get(sequence), recompute(prompt, 20));
+          assert.deepEqual(rig.answers.get(sequence), recompute(MODEL, prompt, 20));
         }
         assert.equal(rig.batch.runningCount, 0);
         assert.equal(rig.cache.busySlotCount, 0);

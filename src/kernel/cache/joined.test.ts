@@ -2,10 +2,13 @@
  * All tiers together, under everything that can happen to them: whatever is reused, moved, saved,
  * loaded, lost or forgotten, answers are those of an engine that computes everything anew.
  *
- *   STATOR_CACHE_OPERATIONS=10000x200 node --import tsx test/run.ts unit joined     the full size
+ *   STATOR_CACHE_OPERATIONS=10000x200 node --import tsx --test src/kernel/cache/joined.test.ts
+ *
+ * is the full size, about three minutes
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { hasherOf, recompute } from '../../../test/engine-twin.ts';
 import { Prng } from '../../base/prng.ts';
 import { SimulatedMemory } from '../../engines/runner-simulated.ts';
 import type { BlockHash, KvEvent, Tier } from '../../model/block.ts';
@@ -34,6 +37,7 @@ const MODEL = {
   answerTokensMin: 2,
   answerTokensMax: 20,
 };
+const hashBlock = hasherOf(MODEL.blockTokens);
 const ANSWER_MAX = 12;
 const PROMPT_MAX = 160;
 
@@ -182,7 +186,7 @@ class Rig {
     for (const [sequence, { prompt, said }] of this.#answers) {
       if (this.#stopped.has(sequence)) continue;
       assert.ok(this.ended.has(sequence), 'each request ends');
-      assert.deepEqual(said, recompute(prompt, ANSWER_MAX));
+      assert.deepEqual(said, answerOf(prompt, ANSWER_MAX));
     }
     this.cache.reset();
     this.#hear(this.cache.takeEvents());
@@ -339,34 +343,15 @@ class Rig {
 
 const twin = new Map<string, number[]>();
 
-/** The answer of an engine that keeps nothing. */
-function recompute(prompt: Uint32Array, outputTokensMax: number): number[] {
+/** The twin's answer, asked for once. */
+function answerOf(prompt: Uint32Array, outputTokensMax: number): number[] {
   const key = prompt.join();
   const before = twin.get(key);
   if (before !== undefined) return before;
-  const memory = new SimulatedMemory(1, MODEL);
-  const answer: number[] = [];
-  let tokens = prompt;
-  let position = 0;
-  while (answer.length < outputTokensMax) {
-    const slice = { slot: 0, sequence: 1, tokens, position, sample: true };
-    const [{ token }] = memory.execute({ moves: [], slices: [slice] });
-    if (token === END) break;
-    answer.push(token);
-    position += tokens.length;
-    tokens = Uint32Array.of(token);
-  }
+  const answer = recompute(MODEL, prompt, outputTokensMax);
   if (twin.size > 10_000) twin.clear();
   twin.set(key, answer);
   return answer;
-}
-
-function hashBlock(parent: BlockHash, from: Uint32Array, start: number): BlockHash {
-  let hash = parent;
-  for (let i = start; i < start + MODEL.blockTokens; i++) {
-    hash = BigInt.asUintN(64, (hash ^ BigInt(from[i])) * 0x100000001b3n);
-  }
-  return hash;
 }
 
 function ids(random: Prng, length: number): Uint32Array {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { memberTexts, ONE_LINE, readJson, writeJson } from './json.ts';
+import { ONE_LINE, readJson, writeJson } from './json.ts';
 
 const COMPACT = { ...ONE_LINE, separators: [',', ':'] as const };
 
@@ -58,17 +58,6 @@ test('what is not JSON is refused', () => {
   ];
   for (const text of wrong) assert.throws(() => readJson(text), SyntaxError, text);
   assert.throws(() => readJson(`1.0${'['.repeat(5000)}`), SyntaxError);
-});
-
-test('members keep their text', () => {
-  const members = memberTexts('{ "a" : {"x": 1.0 } , "b":[ ], "a": 2}');
-  assert.deepEqual(
-    [...members],
-    [
-      ['a', '2'],
-      ['b', '[ ]'],
-    ],
-  );
 });
 
 /** JSON.parse keeps -0, which Python reads as the integer 0 where it has no fraction. */

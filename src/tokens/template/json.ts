@@ -53,11 +53,6 @@ export function readJson(text: string): Value {
   return value;
 }
 
-/** Source text of each member of the JSON object `text`, by key; the last of equal keys counts. */
-export function memberTexts(text: string): Map<string, string> {
-  return new JsonReader(text).members();
-}
-
 class JsonReader {
   readonly #text: string;
   #at = 0;
@@ -87,15 +82,7 @@ class JsonReader {
     if (this.#at < this.#text.length) throw this.#wrong();
   }
 
-  members(): Map<string, string> {
-    const members = new Map<string, string>();
-    this.#take(BLANK);
-    this.#object(0, (key, start) => members.set(key, this.#text.slice(start, this.#at)));
-    this.end();
-    return members;
-  }
-
-  #object(depth: number, met?: (key: string, start: number) => void): Map<string, Value> {
+  #object(depth: number): Map<string, Value> {
     const dict = new Map<string, Value>();
     this.#expect('{');
     if (this.#skip('}')) return dict;
@@ -104,10 +91,7 @@ class JsonReader {
       const key = this.#string();
       this.#take(BLANK);
       this.#expect(':');
-      this.#take(BLANK);
-      const start = this.#at;
       dict.set(key, this.value(depth + 1));
-      met?.(key, start);
     } while (this.#skip(','));
     this.#expect('}');
     return dict;
