@@ -121,7 +121,7 @@ function killerOf(stack: Stack) {
 
 /** Two workers are up again, and both answer. */
 async function assertBack(stack: Stack, killed: number): Promise<void> {
-  assert.equal(isAlive(killed), false);
+  await until('the killed worker is gone', () => !isAlive(killed));
   await until('two workers are well', async () => {
     const { workers } = await stack.snapshot();
     return workers.length === 2 && workers.every(({ healthy, engine }) => healthy && engine);
