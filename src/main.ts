@@ -109,6 +109,14 @@ stackFlags(
     1,
   )
   .option('--seed <n>', 'the first of them', arg.count, 1)
+  .addOption(
+    new Option('--slo <limits>', 'what goodput asks of a request, milliseconds')
+      .argParser(arg.slo)
+      .default({ ttftMs: 5000, itlMs: 100 }, 'ttft=5000,itl=100'),
+  )
+  .option('--price <money>', 'of one worker for an hour', arg.money)
+  .option('--page <file>', 'where the page with plots goes', 'stator-compare.html')
+  .option('--no-page', 'write none')
   .option('--json', 'print the report as JSON')
   .action(async (flags) => {
     const { compare } = await import('./cli/compare.ts');

@@ -101,7 +101,7 @@ export interface Job {
   cacheSalt: string;
   /** Higher is more important. */
   priority: number;
-  forcedOutput: string | undefined;
+  forcedOutput: string | Uint32Array | undefined;
   /** Whether parts carry `engineData`. */
   engineData: boolean;
 }

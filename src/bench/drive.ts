@@ -1,31 +1,43 @@
 /**
- * A closed loop of clients against a running gateway: so many sessions live at once, each sends its
- * next call when the last one was answered, and one that ends makes room for the next.
+ * A closed loop of clients against a running server: so many sessions live at once, each sends its
+ * next call a think time after the last one was answered, and one that ends makes room for the next.
  */
 import { Pool } from 'undici';
 import { SseReader } from '../wire/sse.ts';
-import type { Session } from './sessions.ts';
 
 export interface DriveInput {
   url: string;
-  model: string;
   sessions: readonly ScriptedSession[];
   /** Sessions at once. */
   live: number;
   /** Told apart from other runs' sessions. */
   run: string;
+  /** Laid over each call's body. */
+  overlay: (call: { session: string; index: number }) => Record<string, unknown>;
   onProgress: (done: { calls: number; callCount: number; sessions: number }) => void;
 }
 
+/** One client's calls, in order. */
 export interface ScriptedSession {
-  session: Session;
-  /** Answers to force, one a call. */
-  answers: readonly string[];
+  id: string;
+  calls: readonly ScriptedCall[];
+}
+
+export interface ScriptedCall {
+  path: '/v1/chat/completions' | '/v1/completions';
+  /** Made when it is sent: prompts of all calls together would fill the memory. */
+  body: () => Record<string, unknown>;
+  /** After the answer before it, or after the session's begin. */
+  thinkMs: number;
 }
 
 /** One call as its client saw it; times in milliseconds of one clock. */
 export interface CallResult {
   session: string;
+  /** Who answered, as the gateway said; '' where it did not. */
+  worker: string;
+  /** Turned away because of load: asked too much, not answered wrong. */
+  refused: boolean;
   sentMs: number;
   firstMs: number | undefined;
   endMs: number;
@@ -39,13 +51,15 @@ export interface CallResult {
 export async function drive(input: DriveInput): Promise<CallResult[]> {
   const pool = new Pool(input.url, { connections: input.live, headersTimeout: 0, bodyTimeout: 0 });
   const results: CallResult[] = [];
-  const callCount = input.sessions.reduce((sum, one) => sum + one.answers.length, 0);
+  const callCount = input.sessions.reduce((sum, one) => sum + one.calls.length, 0);
   const queue = [...input.sessions];
   let sessions = 0;
   const client = async () => {
     for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-      for (let i = 0; i < next.answers.length; i++) {
-        const result = await callOnce(pool, input, next, i);
+      for (let index = 0; index < next.calls.length; index++) {
+        const { thinkMs } = next.calls[index];
+        if (thinkMs > 0) await new Promise((resolve) => setTimeout(resolve, thinkMs));
+        const result = await callOnce(pool, input, next, index);
         results.push(result);
         input.onProgress({ calls: results.length, callCount, sessions });
         if (result.error !== undefined) break;
@@ -63,12 +77,16 @@ export async function drive(input: DriveInput): Promise<CallResult[]> {
 
 async function callOnce(
   pool: Pool,
-  { model, run }: DriveInput,
-  { session, answers }: ScriptedSession,
+  { run, overlay }: DriveInput,
+  { id, calls }: ScriptedSession,
   index: number,
 ): Promise<CallResult> {
+  const { path, body } = calls[index];
+  const text = JSON.stringify(merged(body(), overlay({ session: id, index })));
   const result: CallResult = {
-    session: session.id,
+    session: id,
+    worker: '',
+    refused: false,
     sentMs: performance.now(),
     firstMs: undefined,
     endMs: 0,
@@ -77,23 +95,15 @@ async function callOnce(
     outputTokens: 0,
     error: undefined,
   };
-  const body = JSON.stringify({
-    model,
-    messages: session.calls[index].messages,
-    tools: session.tools.length > 0 ? session.tools : undefined,
-    stream: true,
-    stream_options: { include_usage: true },
-    temperature: 0,
-    nvext: { forced_output: answers[index] },
-  });
   const headers = {
     'content-type': 'application/json',
-    'x-stator-session-id': `${run}-${session.id}`,
+    'x-stator-session-id': `${run}-${id}`,
   };
   try {
-    const path = '/v1/chat/completions';
-    const response = await pool.request({ method: 'POST', path, headers, body });
+    const response = await pool.request({ method: 'POST', path, headers, body: text });
+    result.worker = String(response.headers['x-stator-worker'] ?? '');
     if (response.statusCode !== 200) {
+      result.refused = [429, 503, 529].includes(response.statusCode);
       result.error = `HTTP ${response.statusCode}: ${(await response.body.text()).slice(0, 300)}`;
     } else {
       await readStream(response.body, result);
@@ -105,8 +115,14 @@ async function callOnce(
   return result;
 }
 
+/** `nvext` is laid over field by field. */
+function merged(body: Record<string, unknown>, over: Record<string, unknown>) {
+  const nvext = { ...(body.nvext as object | undefined), ...(over.nvext as object | undefined) };
+  return { ...body, ...over, ...(Object.keys(nvext).length > 0 ? { nvext } : {}) };
+}
+
 interface Chunk {
-  choices?: { delta?: Record<string, unknown>; finish_reason?: string | null }[];
+  choices?: { delta?: Record<string, unknown>; text?: string; finish_reason?: string | null }[];
   usage?: {
     prompt_tokens: number;
     completion_tokens: number;
@@ -124,9 +140,9 @@ async function readStream(body: AsyncIterable<Uint8Array>, result: CallResult): 
       const chunk = JSON.parse(data) as Chunk;
       if (chunk.error !== undefined) result.error = chunk.error.message;
       const choice = chunk.choices?.[0];
-      // The first delta only opens the message; content is what comes after it.
-      const content = choice?.delta !== undefined && !('role' in choice.delta);
-      if (content) result.firstMs ??= performance.now();
+      // The first delta of a chat only opens the message; content is what comes after it.
+      const said = choice?.delta === undefined ? choice?.text : !('role' in choice.delta);
+      if (said) result.firstMs ??= performance.now();
       if (choice?.finish_reason) finished = true;
       if (chunk.usage === undefined) continue;
       result.promptTokens = chunk.usage.prompt_tokens;

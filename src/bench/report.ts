@@ -1,70 +1,56 @@
-/** Calls → the figures of a report. Definitions are CONTRACT's, and travel with every report. */
+/** Calls → the figures of a report. What they mean is in model/comparison.ts. */
+import type { Curves, PolicyFigures, PolicyReport, Slo, Spread } from '../model/comparison.ts';
 import type { CallResult } from './drive.ts';
 
-export const DEFINITIONS = {
-  ttftMs: 'first content part - sending of the request',
-  itlMs: '(end - first) / (output tokens - 1), one per request',
-  e2eMs: 'end - sending',
-  hitRatio: 'cached / prompt tokens, as the engine reported',
-  prefillTokens: 'prompt tokens - cached tokens: what was computed',
-  wallS: 'first sending to last end',
-  cpuS: 'CPU time of all workers in between',
-} as const;
-
-export interface Spread {
-  mean: number;
-  p50: number;
-  p90: number;
-  p95: number;
-  p99: number;
-}
-
-export interface Figures {
-  requests: number;
-  failed: number;
-  wallS: number;
-  cpuS: number;
-  requestsPerS: number;
-  sessionsPerHour: number;
-  promptTokens: number;
-  cachedTokens: number;
-  prefillTokens: number;
-  outputTokens: number;
-  hitRatio: number;
-  ttftMs: Spread;
-  itlMs: Spread;
-  e2eMs: Spread;
-}
-
-export function figuresOf(results: readonly CallResult[], cpuS: number): Figures {
+/** What the calls of one policy and seed came to. */
+export function figuresOf(
+  results: readonly CallResult[],
+  { cpuS, slo }: { cpuS: number | null; slo: Slo },
+): PolicyFigures {
   const good = results.filter((one) => one.error === undefined);
-  const startMs = Math.min(...results.map((one) => one.sentMs));
-  const endMs = Math.max(...results.map((one) => one.endMs));
-  const wallS = (endMs - startMs) / 1000;
+  const startMs = least(results.map((one) => one.sentMs));
+  const endMs = most(results.map((one) => one.endMs));
+  const wallS = Math.max(0, endMs - startMs) / 1000;
   const sum = (pick: (one: CallResult) => number) =>
     good.reduce((total, one) => total + pick(one), 0);
   const promptTokens = sum((one) => one.promptTokens);
   const cachedTokens = sum((one) => one.cachedTokens);
   const sessions = new Set(good.map((one) => one.session)).size;
-  const first = good.filter((one) => one.firstMs !== undefined) as (CallResult & {
-    firstMs: number;
-  })[];
-  const streamed = first.filter((one) => one.outputTokens > 1);
+  const timings = good.map(timingsOf);
+  const met = timings.filter(({ ttftMs, itlMs }) => ttftMs <= slo.ttftMs && itlMs <= slo.itlMs);
   return {
     requests: results.length,
-    failed: results.length - good.length,
+    failed: results.filter((one) => one.error !== undefined && !one.refused).length,
+    rejected: results.filter((one) => one.refused).length,
     wallS,
     cpuS,
-    requestsPerS: good.length / wallS,
-    sessionsPerHour: (sessions / wallS) * 3600,
+    requestsPerS: rate(good.length, wallS),
+    goodputPerS: rate(met.length, wallS),
+    sessionsPerHour: rate(sessions, wallS) * 3600,
     promptTokens,
     cachedTokens,
     prefillTokens: promptTokens - cachedTokens,
     outputTokens: sum((one) => one.outputTokens),
     hitRatio: promptTokens === 0 ? 0 : cachedTokens / promptTokens,
-    ttftMs: spread(first.map((one) => one.firstMs - one.sentMs)),
-    itlMs: spread(streamed.map((one) => (one.endMs - one.firstMs) / (one.outputTokens - 1))),
+    ttftMs: spread(timings.map(({ ttftMs }) => ttftMs)),
+    itlMs: spread(good.filter((one) => one.outputTokens > 1).map((one) => timingsOf(one).itlMs)),
     e2eMs: spread(good.map((one) => one.endMs - one.sentMs)),
+    slowdown: null,
+    queuedMs: null,
+  };
+}
+
+/** Means over seeds, and the curves of all seeds together. */
+export function policyReport(
+  named: { policy: string; view: string },
+  runs: readonly { seed: number; figures: PolicyFigures; results: readonly CallResult[] }[],
+): PolicyReport {
+  const perSeed = runs.map(({ seed, figures }) => ({ seed, ...figures }));
+  return {
+    ...named,
+    ...meanOf(runs.map(({ figures }) => figures)),
+    perSeed,
+    curves: curvesOf(runs),
   };
 }
 
@@ -73,4 +59,94 @@ export function spread(values: readonly number[]): Spread {
   const at = (q: number) => sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? 0;
   const mean = sorted.length === 0 ? 0 : sorted.reduce((a, b) => a + b, 0) / sorted.length;
   return { mean, p50: at(0.5), p90: at(0.9), p95: at(0.95), p99: at(0.99) };
+}
+
+/** An answer of one token has no time between tokens. */
+function timingsOf(one: CallResult): { ttftMs: number; itlMs: number } {
+  const firstMs = one.firstMs ?? one.endMs;
+  const gaps = Math.max(1, one.outputTokens - 1);
+  return { ttftMs: firstMs - one.sentMs, itlMs: (one.endMs - firstMs) / gaps };
+}
+
+function meanOf(all: readonly PolicyFigures[]): PolicyFigures {
+  const mean = (pick: (one: PolicyFigures) => number) =>
+    all.reduce((sum, one) => sum + pick(one), 0) / Math.max(1, all.length);
+  const spreadOf = (pick: (one: PolicyFigures) => Spread): Spread => ({
+    mean: mean((one) => pick(one).mean),
+    p50: mean((one) => pick(one).p50),
+    p90: mean((one) => pick(one).p90),
+    p95: mean((one) => pick(one).p95),
+    p99: mean((one) => pick(one).p99),
+  });
+  return {
+    requests: mean((one) => one.requests),
+    failed: mean((one) => one.failed),
+    rejected: mean((one) => one.rejected),
+    wallS: mean((one) => one.wallS),
+    cpuS: all.some((one) => one.cpuS === null) ? null : mean((one) => one.cpuS ?? 0),
+    requestsPerS: mean((one) => one.requestsPerS),
+    goodputPerS: mean((one) => one.goodputPerS),
+    sessionsPerHour: mean((one) => one.sessionsPerHour),
+    promptTokens: mean((one) => one.promptTokens),
+    cachedTokens: mean((one) => one.cachedTokens),
+    prefillTokens: mean((one) => one.prefillTokens),
+    outputTokens: mean((one) => one.outputTokens),
+    hitRatio: mean((one) => one.hitRatio),
+    ttftMs: spreadOf((one) => one.ttftMs),
+    itlMs: spreadOf((one) => one.itlMs),
+    e2eMs: spreadOf((one) => one.e2eMs),
+    slowdown: null,
+    queuedMs: null,
+  };
+}
+
+const BUCKETS = 40;
+
+function curvesOf(runs: readonly { results: readonly CallResult[] }[]): Curves {
+  const good = runs.map(({ results }) => results.filter((one) => one.error === undefined));
+  const all = good.flat();
+  const spans = runs.map(({ results }) => {
+    const startMs = least(results.map((one) => one.sentMs));
+    return { startMs, spanMs: most(results.map((one) => one.endMs)) - startMs };
+  });
+  const bucketS = Math.max(0.001, most(spans.map(({ spanMs }) => spanMs)) / 1000 / BUCKETS);
+  const prompt = new Array<number>(BUCKETS).fill(0);
+  const cached = new Array<number>(BUCKETS).fill(0);
+  const load: Record<string, number[]> = {};
+  good.forEach((results, i) => {
+    for (const one of results) {
+      const at = Math.floor((one.sentMs - spans[i].startMs) / 1000 / bucketS);
+      const bucket = Math.min(BUCKETS - 1, at);
+      prompt[bucket] += one.promptTokens;
+      cached[bucket] += one.cachedTokens;
+      load[one.worker] ??= new Array<number>(BUCKETS).fill(0);
+      load[one.worker][bucket]++;
+    }
+  });
+  return {
+    ttftMs: quantiles(all.map((one) => timingsOf(one).ttftMs)),
+    e2eMs: quantiles(all.map((one) => one.endMs - one.sentMs)),
+    hitRatio: prompt.map((tokens, i) => (tokens === 0 ? null : cached[i] / tokens)),
+    load,
+    bucketS,
+  };
+}
+
+/** At 0, 0.01 … 1. */
+function quantiles(values: readonly number[]): number[] {
+  const sorted = [...values].sort((a, b) => a - b);
+  if (sorted.length === 0) return [];
+  return Array.from({ length: 101 }, (_, i) => sorted[Math.round((i / 100) * (sorted.length - 1))]);
+}
+
+function rate(count: number, seconds: number): number {
+  return seconds > 0 ? count / seconds : 0;
+}
+
+function least(values: readonly number[]): number {
+  return values.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
+}
+
+function most(values: readonly number[]): number {
+  return values.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
 }

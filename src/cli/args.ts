@@ -1,5 +1,6 @@
 /** Flags → settings; a wrong one is a sentence that says what it must be. */
 import { InvalidArgumentError } from 'commander';
+import type { Slo } from '../model/comparison.ts';
 import { DEVICES, type Device } from '../model/device.ts';
 import { parseMemory } from './memory.ts';
 
@@ -38,6 +39,23 @@ export function device(text: string): Device {
   const known = DEVICES.find((one) => one === text);
   if (known !== undefined) return known;
   throw new InvalidArgumentError(`It must be one of ${DEVICES.join(', ')}.`);
+}
+
+/** `ttft=5000,itl=100`, milliseconds; what is left out has no limit. */
+export function slo(text: string): Slo {
+  const limits = { ttft: Number.MAX_SAFE_INTEGER, itl: Number.MAX_SAFE_INTEGER };
+  for (const part of text.split(',')) {
+    const [, name, value] = /^(ttft|itl)=(\d+)$/.exec(part.trim()) ?? [];
+    if (name === undefined) throw new InvalidArgumentError('It must be like ttft=5000,itl=100.');
+    limits[name as keyof typeof limits] = Number(value);
+  }
+  return { ttftMs: limits.ttft, itlMs: limits.itl };
+}
+
+export function money(text: string): number {
+  const value = Number(text);
+  if (Number.isFinite(value) && value >= 0) return value;
+  throw new InvalidArgumentError('It must be a number like 2.50.');
 }
 
 export function names(text: string): string[] {

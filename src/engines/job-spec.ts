@@ -86,7 +86,10 @@ function forcedIds(
 ): Uint32Array | undefined {
   if (forcedOutput === undefined) return undefined;
   if (!allowForcedOutput) throw forcedOutputForbidden();
-  return tokens.encode(forcedOutput);
+  if (typeof forcedOutput === 'string') return tokens.encode(forcedOutput);
+  const stranger = forcedOutput.find((id) => id >= tokens.vocabularySize);
+  if (stranger === undefined) return forcedOutput;
+  throw new GatewayError('invalid_request', `Token id ${stranger} is not in the vocabulary.`);
 }
 
 function looksBack({ repetitionPenalty, frequencyPenalty, presencePenalty }: Sampling): boolean {

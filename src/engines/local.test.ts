@@ -80,6 +80,16 @@ test('who comes when as many wait as may is refused, and those who wait are serv
   submit();
 });
 
+test('forced token ids are said as they are, and only those of the vocabulary', () => {
+  const rig = new Rig({ allowForcedOutput: true });
+  const forcedOutput = Uint32Array.from([5, 5, 5, 7]);
+  const parts = rig.answer(jobOf('x', { forcedOutput, outputTokensMax: 4 }));
+  const ids = parts.flatMap((part) => (part.kind === 'text' ? (part.ids ?? []) : []));
+  assert.deepEqual(ids, [5, 5, 5, 7]);
+  const strange = jobOf('x', { forcedOutput: Uint32Array.from([1e6]) });
+  assert.throws(() => rig.engine.submit(strange, () => {}), /Token id 1000000 is not in/);
+});
+
 test('forced output is said as it is, up to a stop string that spans tokens', () => {
   const rig = new Rig({ allowForcedOutput: true });
   const forcedOutput = 'the king sings 日本語 in the end; the rest is silence';

@@ -168,7 +168,7 @@ class Parrot implements Engine {
   readonly worker = 'w' as WorkerId;
 
   async *generate({ forcedOutput }: Job): AsyncGenerator<Part> {
-    const said = forcedOutput ?? 'by itself';
+    const said = forcedOutput?.toString() ?? 'by itself';
     for (const text of said) yield { kind: 'text', text, tokens: 1 };
     const usage = { promptTokens: 1, outputTokens: said.length, cachedTokens: 0 };
     yield { kind: 'done', finish: { kind: 'stop' }, usage };

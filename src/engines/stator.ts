@@ -83,7 +83,7 @@ function requestOf(job: Job): { path: string; body: Record<string, unknown> } {
     cache_salt: saltOf(job),
     priority: job.priority === 0 ? undefined : -job.priority, // vLLM's: lower goes first
     nvext: {
-      forced_output: job.forcedOutput,
+      forced_output: forcedOf(job),
       extra_fields: extraFields.length > 0 ? extraFields : undefined,
       answer_frame: shape.format === undefined ? undefined : shape.frame,
     },
@@ -99,6 +99,10 @@ function requestOf(job: Job): { path: string; body: Record<string, unknown> } {
   const { logprobs } = shape;
   const completion = { ...body, logprobs, prompt: inputOf(job), return_token_ids: true };
   return { path: '/v1/completions', body: completion };
+}
+
+function forcedOf({ forcedOutput }: Job): string | number[] | undefined {
+  return forcedOutput instanceof Uint32Array ? Array.from(forcedOutput) : forcedOutput;
 }
 
 function inputOf({ prompt }: Job): string | number[] {

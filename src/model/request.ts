@@ -107,8 +107,8 @@ export interface Hints {
   outputTokensExpected: number | undefined;
   /** Isolates the KV cache below the tenant. */
   cacheSalt: string | undefined;
-  /** Emit this instead of what the model samples; only where the operator allowed it. */
-  forcedOutput: string | undefined;
+  /** Emit this, text or token ids, instead of what the model samples; only where the operator allowed it. */
+  forcedOutput: string | Uint32Array | undefined;
   /** What the client wants to see besides the answer. */
   extraFields: readonly string[];
 }

@@ -67,6 +67,20 @@ export function optionalCount(value: unknown, where: string, min: number): numbe
   return Math.min(value, 2 ** 31 - 1);
 }
 
+/** Token ids, as OpenAI's completions take them for a prompt. */
+export function tokenIds(value: unknown, where: string): Uint32Array {
+  const input = list(value, where);
+  const ids = new Uint32Array(input.length);
+  for (let i = 0; i < input.length; i++) {
+    const id = input[i];
+    if (typeof id !== 'number' || !Number.isInteger(id) || id < 0 || id > 0xffff_ffff) {
+      throw wrong(`${where}[${i}]`, 'must be a token id');
+    }
+    ids[i] = id;
+  }
+  return ids;
+}
+
 /** `stop`: absent, one string, or up to 16 of them; empty strings are refused. */
 export function stopStrings(value: unknown, where: string): string[] {
   if (value === undefined || value === null) return [];

@@ -8,6 +8,7 @@ import {
   optionalObject,
   optionalString,
   string,
+  tokenIds,
   wrong,
 } from './fields.ts';
 
@@ -53,7 +54,9 @@ export function readHints(body: Json): Hints {
     cacheSalt:
       optionalString(nvext.cache_salt, 'nvext.cache_salt') ??
       optionalString(body.cache_salt, 'cache_salt'),
-    forcedOutput: optionalString(nvext.forced_output, 'nvext.forced_output'),
+    forcedOutput: Array.isArray(nvext.forced_output)
+      ? tokenIds(nvext.forced_output, 'nvext.forced_output')
+      : optionalString(nvext.forced_output, 'nvext.forced_output'),
     extraFields: optionalList(nvext.extra_fields, 'nvext.extra_fields').map((field, i) =>
       string(field, `nvext.extra_fields[${i}]`),
     ),

@@ -16,6 +16,7 @@ import {
   optionalString,
   stopStrings,
   string,
+  tokenIds,
   wrong,
 } from './fields.ts';
 import { readHints, readSampling } from './hints.ts';
@@ -93,15 +94,10 @@ function readPrompt(body: unknown): Prompt {
   }
   if (!Array.isArray(input)) throw wrong('prompt', 'must be a string or a list of token ids');
   if (input.length === 0) throw wrong('prompt', 'must not be empty');
-  const ids = new Uint32Array(input.length);
-  for (let i = 0; i < input.length; i++) {
-    const id = input[i];
-    if (typeof id !== 'number' || !Number.isInteger(id) || id < 0 || id > 0xffff_ffff) {
-      throw wrong(`prompt[${i}]`, 'must be a token id; several prompts at once are not served');
-    }
-    ids[i] = id;
+  if (typeof input[0] !== 'number') {
+    throw wrong('prompt[0]', 'must be a token id; several prompts at once are not served');
   }
-  return { kind: 'tokens', ids };
+  return { kind: 'tokens', ids: tokenIds(input, 'prompt') };
 }
 
 class CompletionFramer implements Framer {

@@ -1,7 +1,7 @@
 /** POST /v1/embeddings: one or many texts, or token ids, and a vector for each. */
 import { GatewayError } from '../model/error.ts';
 import type { Hints } from '../model/request.ts';
-import { list, object, optionalCount, optionalString, string, wrong } from './fields.ts';
+import { list, object, optionalCount, optionalString, string, tokenIds, wrong } from './fields.ts';
 import { readHints } from './hints.ts';
 import type { Prompt } from './wire.ts';
 
@@ -54,11 +54,7 @@ function readInput(input: unknown, where: string): EmbeddingAsk['inputs'][number
   }
   if (!Array.isArray(input)) throw wrong(where, 'must be a string or a list of token ids');
   if (input.length === 0) throw wrong(where, 'must not be empty');
-  input.forEach((id: unknown, i) => {
-    const isId = typeof id === 'number' && Number.isInteger(id) && id >= 0 && id <= 0xffff_ffff;
-    if (!isId) throw wrong(`${where}[${i}]`, 'must be a token id');
-  });
-  return { kind: 'tokens', ids: Uint32Array.from(input) };
+  return { kind: 'tokens', ids: tokenIds(input, where) };
 }
 
 export function embeddingsWhole(ask: EmbeddingAsk, answer: EmbeddingAnswer): unknown {
