@@ -1,9 +1,13 @@
 /** HTTP to an engine: one pool, streams of server-sent events, and errors in our words. */
+import { Readable } from 'node:stream';
 import { type Dispatcher, Pool } from 'undici';
 import { GatewayError } from '../model/error.ts';
 import { type SseEvent, SseReader } from '../wire/sse.ts';
 
 const EVENT_BYTES_MAX = 8 * 1024 * 1024;
+
+/** So much waits to be sent. */
+const UPLOAD_BYTES = 256 * 1024;
 
 /** Health, reports and the like are answered at once, or the engine is stuck. */
 const QUESTION_MS_MAX = 2_000;
@@ -50,6 +54,31 @@ export class EngineHttp {
     }
   }
 
+  /** A body as it comes; `json` reads all of it instead. */
+  async download(
+    path: string,
+    question: unknown,
+    signal: AbortSignal,
+  ): Promise<{ isJson: boolean; json(): Promise<unknown>; bytes: AsyncIterable<Uint8Array> }> {
+    const { headers, body } = await this.#send('POST', path, JSON.stringify(question), signal);
+    const isJson = String(headers['content-type']).startsWith('application/json');
+    return { isJson, json: () => body.json(), bytes: body };
+  }
+
+  /** Sends bytes as they are made, and resolves to the answer. */
+  async upload(
+    path: string,
+    bytes: AsyncIterable<Uint8Array>,
+    signal: AbortSignal,
+  ): Promise<unknown> {
+    const body = Readable.from(bytes, { objectMode: false, highWaterMark: UPLOAD_BYTES });
+    try {
+      return await (await this.#send('POST', path, body, signal)).body.json();
+    } catch (error) {
+      throw lost(error);
+    }
+  }
+
   close(): void {
     void this.#pool.destroy();
   }
@@ -57,12 +86,13 @@ export class EngineHttp {
   async #send(
     method: 'GET' | 'POST',
     path: string,
-    body: string | undefined,
+    body: string | Readable | undefined,
     signal: AbortSignal | undefined,
   ): Promise<Dispatcher.ResponseData> {
     let response: Dispatcher.ResponseData;
     try {
-      const headers = { ...this.#headers, 'content-type': 'application/json' };
+      const type = body instanceof Readable ? 'application/octet-stream' : 'application/json';
+      const headers = { ...this.#headers, 'content-type': type };
       response = await this.#pool.request({ method, path, headers, body, signal });
     } catch (error) {
       throw lost(error);

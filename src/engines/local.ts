@@ -12,6 +12,7 @@ import { assert, must } from '../base/assert.ts';
 import { Pipe } from '../base/pipe.ts';
 import { Batch, type BatchSettings, type Output, type Pace } from '../kernel/cache/batch.ts';
 import { TieredCache, type TierSizes } from '../kernel/cache/tiers.ts';
+import type { KvEvent } from '../model/block.ts';
 import { GatewayError } from '../model/error.ts';
 import type { WorkerId } from '../model/ids.ts';
 import type { Part } from '../model/part.ts';
@@ -28,6 +29,7 @@ import type {
 } from '../ports.ts';
 import { Choices, type Receiver, Vector } from './choice.ts';
 import { type AnswerSettings, specOf, vectorSpecOf } from './job-spec.ts';
+import { type KvMeans, LocalKv } from './local-kv.ts';
 
 export interface LocalEngineSettings extends AnswerSettings {
   sizes: TierSizes;
@@ -47,6 +49,10 @@ export class LocalEngine implements Engine {
   readonly #answers = new Map<SequenceId, Receiver>();
   readonly #totals = { steps: 0, engineUs: 0, prompt: 0, cached: 0, output: 0 };
   #stepping = false;
+  /** Who waits for moves: of the next step, and of the one that runs. */
+  #waiting: Waiter[] = [];
+  #carried: Waiter[] = [];
+  #kv: LocalKv | undefined;
   #failure: GatewayError | undefined;
   readonly #onFailure: (error: Error) => void;
 
@@ -80,7 +86,28 @@ export class LocalEngine implements Engine {
       this.#batch.note(news);
       this.#publish();
       this.#kick();
+      this.#kv?.filesRead();
     });
+  }
+
+  get kv(): LocalKv | undefined {
+    return this.#kv;
+  }
+
+  /** Others may direct its KV from now on. */
+  direct(means: KvMeans): LocalKv {
+    const kv = new LocalKv(means, {
+      cache: this.#cache,
+      hasRoom: () => this.#batch.waitingCount === 0,
+      hasher: this.#tokens.hasher,
+      changed: () => {
+        this.#publish();
+        this.#kick();
+      },
+      carriedOut: () => this.#carriedOut(),
+    });
+    this.#kv = kv;
+    return kv;
   }
 
   /** Files of KV that an earlier run left. */
@@ -168,6 +195,11 @@ export class LocalEngine implements Engine {
     this.#kick();
   }
 
+  /** What it holds, as events (wire/kv-event-log.ts). */
+  held(): Iterable<readonly KvEvent[]> {
+    return this.#cache.held();
+  }
+
   async healthy(): Promise<boolean> {
     return this.#failure === undefined;
   }
@@ -226,8 +258,10 @@ export class LocalEngine implements Engine {
 
   #kick(): void {
     if (this.#stepping || this.#failure !== undefined) return;
+    this.#kv?.lapse();
     const plan = this.#batch.plan();
-    if (plan === undefined) return;
+    this.#carried = this.#waiting.splice(0);
+    if (plan === undefined) return this.#wake();
     this.#stepping = true;
     for (const { sequence } of plan.slices) this.#noteCached(sequence);
     this.#runner.step(plan, (outcome) => {
@@ -241,6 +275,7 @@ export class LocalEngine implements Engine {
     const outputs = this.#batch.complete(result);
     this.#totals.steps++;
     this.#totals.engineUs += result.elapsedUs;
+    this.#wake();
     this.#kick();
     this.#publish();
     for (const output of outputs) this.#deliver(output);
@@ -249,6 +284,20 @@ export class LocalEngine implements Engine {
   #broken(error: Error): void {
     this.#fail(new GatewayError('engine_failed', 'The engine failed.', { cause: error }));
     this.#onFailure(error);
+  }
+
+  /** Resolves when what the cache has decided so far was carried out. */
+  #carriedOut(): Promise<void> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    return new Promise((resolve, reject) => {
+      const runsAll = this.#stepping && !this.#cache.hasMoves;
+      (runsAll ? this.#carried : this.#waiting).push({ resolve, reject });
+      this.#kick();
+    });
+  }
+
+  #wake(): void {
+    for (const { resolve } of this.#carried.splice(0)) resolve();
   }
 
   #noteCached(sequence: SequenceId): void {
@@ -297,7 +346,15 @@ export class LocalEngine implements Engine {
     this.#failure ??= error;
     for (const answer of this.#answers.values()) answer.fail(error);
     this.#answers.clear();
+    for (const { reject } of [...this.#carried.splice(0), ...this.#waiting.splice(0)])
+      reject(error);
+    this.#kv?.fail(error);
   }
+}
+
+interface Waiter {
+  resolve: () => void;
+  reject: (error: GatewayError) => void;
 }
 
 function full(): GatewayError {

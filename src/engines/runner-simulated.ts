@@ -21,7 +21,7 @@ import {
   type StepResult,
   type Wants,
 } from '../model/step.ts';
-import type { Clock, Runner } from '../ports.ts';
+import type { BlockStore, Clock, Runner } from '../ports.ts';
 import { type StepCurve, stepUs } from './perf.ts';
 
 export interface SimulatedModel {
@@ -60,6 +60,15 @@ export class SimulatedMemory {
     return samples;
   }
 
+  /** Copies of blocks in the host store. */
+  read(handles: readonly Handle[]): Uint32Array[] {
+    return handles.map((handle) => this.#hosted(handle).slice());
+  }
+
+  write(handle: Handle, ids: Uint32Array): void {
+    this.#host.set(handle, ids);
+  }
+
   /** What became of files since the last call. */
   takeNews(): FileNews[] {
     const news = this.#news;
@@ -91,7 +100,7 @@ export class SimulatedMemory {
         return;
       }
       case 'save':
-        this.#files.set(move.file, this.#read(move.source));
+        this.#files.set(move.file, this.#source(move.source));
         this.#news.push({ kind: 'saved', file: move.file });
         return;
       case 'load': {
@@ -121,7 +130,7 @@ export class SimulatedMemory {
     return { sequence, token, logprobs: { logprob: -Math.LN2, top } };
   }
 
-  #read(source: SaveSource): Uint32Array[] {
+  #source(source: SaveSource): Uint32Array[] {
     if (source.kind === 'host') return source.handles.map((handle) => this.#hosted(handle));
     const { blockTokens } = this.#model;
     const text = this.#slots[source.slot];
@@ -140,7 +149,7 @@ export class SimulatedMemory {
 }
 
 /** Runs `SimulatedMemory` on a clock. */
-export class RunnerSimulated implements Runner {
+export class RunnerSimulated implements Runner, BlockStore {
   readonly #memory: SimulatedMemory;
   readonly #curve: StepCurve;
   readonly #clock: Clock;
@@ -177,7 +186,31 @@ export class RunnerSimulated implements Runner {
     });
   }
 
+  /** A block's "KV" is its ids. */
+  read(handles: readonly Handle[]): Promise<Uint8Array> {
+    return this.#soon(() => {
+      const ids = Uint32Array.from(this.#memory.read(handles).flatMap((block) => [...block]));
+      return new Uint8Array(ids.buffer);
+    });
+  }
+
+  write(handles: readonly Handle[], bytes: Uint8Array): Promise<void> {
+    return this.#soon(() => {
+      const ids = new Uint32Array(bytes.slice().buffer);
+      const blockTokens = ids.length / handles.length;
+      handles.forEach((handle, i) => {
+        this.#memory.write(handle, ids.slice(i * blockTokens, (i + 1) * blockTokens));
+      });
+    });
+  }
+
   async close(): Promise<void> {}
+
+  #soon<T>(run: () => T): Promise<T> {
+    return new Promise((resolve) => {
+      this.#clock.after(0, () => resolve(run()));
+    });
+  }
 }
 
 function timed(news: FileNews, elapsedUs: number): FileNews {

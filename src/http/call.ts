@@ -8,6 +8,8 @@ export interface Call {
   /** Address of the peer. */
   remote: string;
   body(): Promise<Uint8Array>;
+  /** The same as it comes, instead, and as long as it likes. */
+  stream(): AsyncIterable<Uint8Array>;
   /** Aborts when the client has gone. */
   signal: AbortSignal;
   requestId: string;
@@ -18,7 +20,7 @@ export interface Reply {
   /** Once, before anything is written. */
   head(status: number, headers: Record<string, string>): void;
   /** Resolves when there is room for more: a slow reader holds its writer, not our memory. */
-  write(text: string): Promise<void> | undefined;
+  write(data: string | Uint8Array): Promise<void> | undefined;
   end(text?: string | Uint8Array): void;
   /** Breaks the connection off, so that nobody takes what was sent for the whole. */
   destroy(): void;

@@ -95,6 +95,7 @@ function callOf(request: IncomingMessage, response: ServerResponse, limits: Http
     headers,
     remote: request.socket.remoteAddress ?? '',
     body: () => readBody(request, limits.bodyBytesMax),
+    stream: () => request,
     signal: leaving.signal,
     requestId,
     reply: new SocketReply(response),
@@ -177,9 +178,9 @@ class SocketReply implements Reply {
     this.#response.writeHead(status, unread ? { ...headers, connection: 'close' } : headers);
   }
 
-  write(text: string): Promise<void> | undefined {
+  write(data: string | Uint8Array): Promise<void> | undefined {
     const response = this.#response;
-    if (response.destroyed || response.write(text)) return undefined;
+    if (response.destroyed || response.write(data)) return undefined;
     return new Promise((resolve) => {
       const go = () => {
         response.off('drain', go);

@@ -75,6 +75,9 @@ export type Output =
 /** A step with less time left than this begins no further prompt. */
 const REST_SHARE_MIN = 0.25;
 
+/** So many of those that wait have what is there of them kept: who comes later waits long anyway. */
+const EXPECTED_MAX = 8;
+
 export class Batch {
   readonly #cache: TieredCache;
   readonly #pace: Pace;
@@ -87,6 +90,8 @@ export class Batch {
   readonly #running: Sequence[] = [];
   /** Prompt tokens computed so far, of all sequences. */
   #servedTokens = 0;
+  #endedCount = 0;
+  #expectedCount = 0;
   /** Ended since the last plan: their samplers close with the next. */
   #closing: SequenceId[] = [];
   #inFlight: StepPlan | undefined;
@@ -112,6 +117,7 @@ export class Batch {
     assert(spec.ids.length < this.#settings.contextTokens, 'a prompt fits the context');
     const sequence = new Sequence(this.#nextId++, spec, this.#servedTokens);
     this.#wait(sequence);
+    this.#expect(); // At once: the step in flight may push out what this prompt was promised.
     return { kind: 'taken', sequence: sequence.id };
   }
 
@@ -139,7 +145,9 @@ export class Batch {
     assert(this.#inFlight === undefined, 'one step at a time');
     const moves: Move[] = this.#closing.map((sequence) => ({ kind: 'close', sequence }));
     this.#closing = [];
+    moves.push(...this.#cache.takeMoves());
     this.#admit(moves);
+    this.#expect();
     const slices = this.#slices();
     moves.push(...this.#cache.saves({ idle: slices.length === 0 }));
     if (slices.length === 0 && moves.length === 0) return undefined;
@@ -206,6 +214,16 @@ export class Batch {
     }
   }
 
+  /** What the next prompts will find must not leave before what may never be asked for. */
+  #expect(): void {
+    const next = this.#waiting.slice(0, EXPECTED_MAX);
+    const isKnown = next.every(({ expectedAt }) => expectedAt === this.#endedCount);
+    if (isKnown && next.length === this.#expectedCount) return;
+    for (const sequence of next) sequence.expectedAt = this.#endedCount;
+    this.#expectedCount = next.length;
+    this.#cache.expect(next.map((sequence) => this.#hashesOf(sequence)));
+  }
+
   /** A prompt that begins like one being computed waits until it can have that from cache. */
   #willFindMore({ priority, spec: { hashes } }: Sequence): boolean {
     return this.#running.some((running) => {
@@ -238,6 +256,7 @@ export class Batch {
       sequence.isOpen = true;
       sequence.cachedTokens = admission.cachedTokens;
     }
+    this.#cache.attribute(sequence.id, sequence.spec.thread);
     sequence.slot = admission.slot;
     sequence.computed = admission.cachedTokens;
     sequence.keptBlocks = admission.cachedTokens / blockTokens;
@@ -374,5 +393,6 @@ export class Batch {
     this.#running.splice(this.#running.indexOf(sequence), 1);
     this.#closing.push(sequence.id);
     this.#cache.release(sequence.id);
+    this.#endedCount++;
   }
 }

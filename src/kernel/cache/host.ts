@@ -47,13 +47,18 @@ export class HostTier {
     this.#free.push(handle);
   }
 
-  /** To be called when the block has become idle, or its bytes have come. */
+  /** To be called when nobody uses the block any more, its bytes have come, or a file has it. */
   offer(block: Block): void {
     this.#leaves.offer(block);
   }
 
   choose(worth: (block: Block) => number): Block | undefined {
     return this.#leaves.choose(worth);
+  }
+
+  /** Whether the block could leave now. */
+  lets(block: Block): boolean {
+    return mayLeave(block);
   }
 
   /** `arriving`: places of blocks that were forgotten while their bytes were on the way. */
@@ -82,8 +87,8 @@ export class HostTier {
   }
 }
 
-function mayLeave(block: Block): boolean {
-  return (
-    block.host !== undefined && !block.arriving && block.locks === 0 && block.hostChildren === 0
-  );
+/** What is kept may leave where a file has it. */
+function mayLeave({ host, arriving, hostChildren, locks, keeps, file }: Block): boolean {
+  if (host === undefined || arriving || hostChildren > 0 || locks > keeps) return false;
+  return keeps === 0 || file?.state === 'saved';
 }

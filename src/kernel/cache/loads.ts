@@ -1,9 +1,12 @@
-/** Sequences that wait for blocks to come from disk, and the files that are being read for them. */
+/** Who waits for blocks to come from disk, and the files that are being read for them. */
 import { assert, must } from '../../base/assert.ts';
 import type { FileId, Handle, SequenceId } from '../../model/step.ts';
 import type { Block } from './tree.ts';
 
-/** A sequence's blocks, locked until it is admitted. */
+/** A sequence, or the name of what is fetched for none. */
+export type Waiter = SequenceId | string;
+
+/** The blocks of who waits, locked until it is admitted. */
 export interface Held {
   chain: Block[];
   /** How often it has waited. */
@@ -24,21 +27,21 @@ export interface Arrival {
 }
 
 export class Loads {
-  readonly #waiting = new Map<SequenceId, Waiting>();
+  readonly #waiting = new Map<Waiter, Waiting>();
   readonly #reading = new Map<FileId, Arrival[]>();
 
-  /** Sequences that wait or, having waited, hold what came. */
+  /** Who waits or, having waited, holds what came. */
   get count(): number {
     return this.#waiting.size;
   }
 
-  holds(sequence: SequenceId): boolean {
-    return this.#waiting.has(sequence);
+  holds(waiter: Waiter): boolean {
+    return this.#waiting.has(waiter);
   }
 
-  /** Whether bytes are still on their way to the sequence. */
-  isWaiting(sequence: SequenceId): boolean {
-    return (this.#waiting.get(sequence)?.files.size ?? 0) > 0;
+  /** Whether bytes are still on their way to it. */
+  isWaiting(waiter: Waiter): boolean {
+    return (this.#waiting.get(waiter)?.files.size ?? 0) > 0;
   }
 
   read(file: FileId, arrivals: Arrival[]): void {
@@ -46,42 +49,46 @@ export class Loads {
     this.#reading.set(file, arrivals);
   }
 
+  reads(file: FileId): boolean {
+    return this.#reading.has(file);
+  }
+
   /** Files that are being read. */
   files(): FileId[] {
     return [...this.#reading.keys()];
   }
 
-  wait(sequence: SequenceId, held: Held, files: Set<FileId>): void {
-    assert(!this.#waiting.has(sequence), 'a sequence waits once at a time');
-    this.#waiting.set(sequence, { ...held, files, abandoned: false });
+  wait(waiter: Waiter, held: Held, files: Set<FileId>): void {
+    assert(!this.#waiting.has(waiter), 'who waits, waits once at a time');
+    this.#waiting.set(waiter, { ...held, files, abandoned: false });
   }
 
-  /** The sequence waits no more; what it held is its caller's to let go of. */
-  end(sequence: SequenceId): Held | undefined {
-    const waiting = this.#waiting.get(sequence);
+  /** It waits no more; what it held is its caller's to let go of. */
+  end(waiter: Waiter): Held | undefined {
+    const waiting = this.#waiting.get(waiter);
     if (waiting === undefined) return undefined;
-    assert(waiting.files.size === 0, 'a sequence waits until all has come');
-    this.#waiting.delete(sequence);
+    assert(waiting.files.size === 0, 'who waits, waits until all has come');
+    this.#waiting.delete(waiter);
     return waiting;
   }
 
-  /** The sequence left. Returns what it held, unless bytes are still on their way there. */
-  abandon(sequence: SequenceId): Held | undefined {
-    const waiting = this.#waiting.get(sequence);
-    if (waiting === undefined || waiting.files.size === 0) return this.end(sequence);
+  /** It is not wanted any more. Returns what it held, unless bytes are still on their way there. */
+  abandon(waiter: Waiter): Held | undefined {
+    const waiting = this.#waiting.get(waiter);
+    if (waiting === undefined || waiting.files.size === 0) return this.end(waiter);
     waiting.abandoned = true;
     return undefined;
   }
 
-  /** The file was read. Returns what came, and what sequences held that had left meanwhile. */
+  /** The file was read. Returns what came, and what those held who had left meanwhile. */
   came(file: FileId): { arrivals: Arrival[]; freed: Held[] } {
     const arrivals = must(this.#reading.get(file), 'a file that was read was asked for');
     this.#reading.delete(file);
     const freed: Held[] = [];
-    for (const [sequence, waiting] of this.#waiting) {
+    for (const [waiter, waiting] of this.#waiting) {
       waiting.files.delete(file);
       if (!waiting.abandoned || waiting.files.size > 0) continue;
-      this.#waiting.delete(sequence);
+      this.#waiting.delete(waiter);
       freed.push(waiting);
     }
     return { arrivals, freed };
@@ -90,12 +97,12 @@ export class Loads {
   /** The file cannot be read: whoever waits for it waits for nothing more, and holds nothing. */
   failed(file: FileId): { arrivals: Arrival[]; freed: Held[] } {
     const freed: Held[] = [];
-    for (const [sequence, waiting] of this.#waiting) {
+    for (const [waiter, waiting] of this.#waiting) {
       if (!waiting.files.has(file)) continue;
       freed.push({ chain: waiting.chain, tries: waiting.tries });
       waiting.files.clear();
       waiting.chain = [];
-      if (waiting.abandoned) this.#waiting.delete(sequence);
+      if (waiting.abandoned) this.#waiting.delete(waiter);
     }
     const arrivals = this.#reading.get(file) ?? [];
     this.#reading.delete(file);

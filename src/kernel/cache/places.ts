@@ -13,9 +13,12 @@ import type { FileId, Move } from '../../model/step.ts';
 import type { Change } from './changes.ts';
 import { type CacheFile, type DiskSizes, DiskTier, idleOf } from './disk.ts';
 import { HostTier } from './host.ts';
+import { Keeps } from './keeps.ts';
 import { Loads } from './loads.ts';
 import { type Slot, SlotPool } from './pool.ts';
 import { Saver } from './saver.ts';
+import { ThreadEnds } from './thread-ends.ts';
+import { Transfers } from './transfers.ts';
 import { type Block, BlockTree } from './tree.ts';
 import { type ComputeUs, Worth } from './worth.ts';
 
@@ -38,11 +41,18 @@ export class Places {
   readonly pool: SlotPool;
   readonly host: HostTier;
   readonly loads = new Loads();
+  readonly keeps: Keeps;
+  readonly threads = new ThreadEnds();
+  readonly transfers = new Transfers();
   readonly worth: Worth;
+  /** Where the prompts end that will be admitted next: all before an end stays with it. */
+  readonly awaited = new Set<Block>();
   disk: DiskTier | undefined;
   saver: Saver | undefined;
   /** Since somebody took them. */
   changes: Change[] = [];
+  /** What was decided between plans: the next one begins with it. */
+  pending: Move[] = [];
   /** Files to delete with the next plan. */
   drops: Move[] = [];
 
@@ -51,6 +61,7 @@ export class Places {
     this.pool = new SlotPool(sizes.slots);
     this.host = new HostTier(sizes.hostBlocks);
     this.worth = new Worth(computeUs);
+    this.keeps = new Keeps(this.tree);
     if (sizes.disk === undefined) return;
     assert(sizes.hostBlocks > 0, 'the disk is reached through the host store');
     const disk = new DiskTier(sizes.disk);
@@ -128,11 +139,27 @@ export class Places {
   }
 
   unlock(chain: readonly Block[]): void {
+    this.rested(this.tree.unlock(chain));
+  }
+
+  /** To be called with blocks that nobody uses any more, or whose place in the order changed. */
+  rested(blocks: readonly Block[]): void {
     let last: CacheFile | undefined;
-    for (const block of this.tree.unlock(chain)) {
+    for (const block of blocks) {
       this.host.offer(block);
       if (block.file !== last) this.disk?.offer(block.file);
       last = block.file;
+    }
+  }
+
+  /** Takes the chain that ends here out of the host store, as far as files have it and nobody uses it. */
+  sink(end: Block): void {
+    for (let block: Block | undefined = end; block?.sinking; block = block.parent) {
+      if (block.host !== undefined) {
+        if (block.file?.state !== 'saved' || !this.host.lets(block)) return;
+        this.#leaveHost(block);
+      }
+      block.sinking = false;
     }
   }
 
@@ -159,6 +186,7 @@ export class Places {
       if (this.disk?.detach(block)) this.#removeFile(this.disk, file);
     }
     this.saver?.forget(block);
+    this.threads.forget(block);
     this.tree.remove(block);
     this.disk?.offer(block.parent?.file);
   }
@@ -167,7 +195,12 @@ export class Places {
     const file = this.disk?.get(id);
     if (file === undefined || this.disk === undefined) return; // Its blocks were forgotten meanwhile.
     this.disk.saved(file);
-    for (const block of file.blocks) this.changes.push({ kind: 'stored', block, tier: 'disk' });
+    for (const block of file.blocks) {
+      this.changes.push({ kind: 'stored', block, tier: 'disk' });
+      this.host.offer(block);
+    }
+    const end = file.blocks.at(-1);
+    if (end !== undefined) this.sink(end);
   }
 
   loaded(id: FileId, elapsedUs: number): void {
@@ -221,8 +254,8 @@ export class Places {
     const worthOf = (file: CacheFile) =>
       file === parent?.file
         ? Number.POSITIVE_INFINITY
-        : this.worth.of(idleOf(file.blocks, file.bytes), this.tree.turn);
-    const worth = this.worth.of(idleOf(blocks, bytes), this.tree.turn);
+        : this.#worthTogether(file.blocks, file.bytes);
+    const worth = this.#worthTogether(blocks, bytes);
     while (disk.lacks(bytes)) {
       const least = disk.choose(worthOf);
       if (least === undefined || worthOf(least) >= worth) return false;
@@ -253,6 +286,8 @@ export class Places {
       if (disk !== undefined) for (const file of torn) this.#removeFile(disk, file);
       if (torn.length > 0) continue;
       for (const { chain } of this.loads.letGo(doomed)) this.unlock(chain);
+      for (const chain of this.transfers.letGo(doomed)) this.unlock(chain);
+      this.rested(this.keeps.letGo(doomed));
       for (const block of [...doomed].reverse()) this.forget(block);
       return;
     }
@@ -293,7 +328,17 @@ export class Places {
   }
 
   #worthOf(block: Block): number {
-    return this.worth.of(idleOf([block], block.tokens.length), this.tree.turn);
+    return this.#worthTogether([block], block.tokens.length);
+  }
+
+  /** What was released is worth less than anything, and what is awaited more. */
+  #worthTogether(blocks: readonly Block[], bytes: number): number {
+    if (blocks[0].released) return Number.NEGATIVE_INFINITY;
+    // Not infinite: where all of it is awaited, something leaves nevertheless.
+    if (this.awaited.size > 0 && blocks.some((block) => this.awaited.has(block))) {
+      return Number.MAX_VALUE;
+    }
+    return this.worth.of(idleOf(blocks, bytes), this.tree.turn);
   }
 }
 

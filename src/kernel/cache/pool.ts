@@ -47,6 +47,11 @@ export class SlotPool {
     slot.lastUse = ++this.#uses;
   }
 
+  /** The slot holds what is expected to be used next. */
+  touch(slot: Slot): void {
+    slot.lastUse = ++this.#uses;
+  }
+
   check(): void {
     for (const slot of this.slots) {
       slot.blocks.forEach((block, i) => {

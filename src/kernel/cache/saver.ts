@@ -27,11 +27,19 @@ export type MakeRoom = (blocks: readonly Block[], bytes: number) => boolean;
 export class Saver {
   readonly #disk: DiskTier;
   readonly #makeRoom: MakeRoom;
+  /** Ends of chains; those that were asked for come before the others. */
   readonly #ends = new Set<Block>();
+  readonly #urgent = new Set<Block>();
 
   constructor(given: { disk: DiskTier; makeRoom: MakeRoom }) {
     this.#disk = given.disk;
     this.#makeRoom = given.makeRoom;
+  }
+
+  /** The chain that ends here is to be saved before others. */
+  hurry(end: Block): void {
+    this.forget(end);
+    this.#urgent.add(end);
   }
 
   /** The chain that ends here may have something to save. */
@@ -47,33 +55,36 @@ export class Saver {
 
   forget(block: Block): void {
     this.#ends.delete(block);
+    this.#urgent.delete(block);
   }
 
   clear(): void {
     this.#ends.clear();
+    this.#urgent.clear();
   }
 
   /** Groups to write now; `onGroup` books each before the next is looked for. */
   choose({ idle }: { idle: boolean }, onGroup: (group: Group) => void): void {
-    let looks = Math.min(this.#ends.size, idle ? LOOKS.idle : LOOKS.busy);
+    let looks = Math.min(this.#ends.size + this.#urgent.size, idle ? LOOKS.idle : LOOKS.busy);
     let bytesLeft = PLAN_BYTES_MAX;
     while (looks-- > 0) {
-      const [end] = this.#ends;
+      const [end] = this.#urgent.size > 0 ? this.#urgent : this.#ends;
       const chain = chainOf(end);
       for (;;) {
         const group = this.#nextGroup(chain, idle);
         if (group === 'saved') {
-          this.#ends.delete(end);
+          this.forget(end);
           break;
         }
         if (group === 'elsewhere') {
+          this.forget(end);
           this.ends(end);
           break;
         }
         const bytes = this.#disk.bytesOf(group.blocks.length);
         if (bytes > this.#disk.dirtyBytesLeft || bytesLeft <= 0) return;
         if (!this.#makeRoom(group.blocks, bytes)) {
-          this.#ends.delete(end);
+          this.forget(end);
           break;
         }
         bytesLeft -= bytes;

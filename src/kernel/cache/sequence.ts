@@ -10,6 +10,8 @@ export interface Spec {
   /** Where the chain starts. */
   root: BlockHash;
   salt: string;
+  /** Whose last request this is, by a name that no other tenant can have. */
+  thread?: string | undefined;
   /** Higher is more important. */
   priority: number;
   sampling: Sampling;
@@ -36,6 +38,8 @@ export class Sequence {
   outputTokens = 0;
   slot = 0;
   stopped = false;
+  /** Answers that had ended when the cache was last told that it waits. */
+  expectedAt: number | undefined;
   /** Whether the runner has a sampler for it; it keeps it while preempted. */
   isOpen = false;
   served = 0;

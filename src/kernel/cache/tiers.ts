@@ -16,12 +16,15 @@
 import { assert, must } from '../../base/assert.ts';
 import type { BlockHash, BlockHashes, KvEvent } from '../../model/block.ts';
 import type { FileNews, FoundFile, Move, SequenceId } from '../../model/step.ts';
-import { eventsOf } from './changes.ts';
-import { type CacheFile, contentOf, idleOf } from './disk.ts';
-import type { Arrival } from './loads.ts';
-import { isLastCopy, isNear, isNowhere, Places, type TierSizes } from './places.ts';
+import { eventsOf, heldEvents } from './changes.ts';
+import { contentOf } from './disk.ts';
+import { Exchange } from './exchange.ts';
+import { Fetcher, LOADS_MAX, readable } from './fetcher.ts';
+import { Lifetimes } from './lifetimes.ts';
+import { isNowhere, Places, type TierSizes } from './places.ts';
 import type { Slot } from './pool.ts';
 import { restoreFiles } from './restore.ts';
+import { Seating } from './seating.ts';
 import type { Block } from './tree.ts';
 import type { ComputeUs } from './worth.ts';
 
@@ -43,24 +46,30 @@ export type Admission =
 interface Holding {
   slot: Slot;
   chain: Block[];
+  thread: string | undefined;
 }
-
-/**
- * llama.cpp computes neighbouring slots together and any other by itself (measured: four answers in
- * neighbouring slots take two thirds of the time). So many blocks are rather copied than that.
- */
-const APART_BLOCKS = 64;
-/** A sequence waits for the disk so often; then it takes what is near. */
-const LOADS_MAX = 3;
 
 export class TieredCache {
   readonly #sizes: TierSizes;
   readonly #places: Places;
+  readonly #fetcher: Fetcher;
+  readonly #seating: Seating;
   readonly #holdings = new Map<SequenceId, Holding>();
+  /** What others decide about its KV. */
+  readonly lifetimes: Lifetimes;
+  /** KV that goes to other engines and comes from them. */
+  readonly exchange: Exchange;
 
   constructor(sizes: TierSizes, computeUs: ComputeUs) {
     this.#sizes = sizes;
-    this.#places = new Places(sizes, computeUs);
+    const places = new Places(sizes, computeUs);
+    this.#places = places;
+    const fetcher = new Fetcher(sizes, places);
+    this.#fetcher = fetcher;
+    const seating = new Seating(sizes, places, fetcher);
+    this.#seating = seating;
+    this.lifetimes = new Lifetimes(sizes, places, { fetcher, seating });
+    this.exchange = new Exchange(sizes, places, fetcher);
   }
 
   get blockCount(): number {
@@ -118,41 +127,43 @@ export class TieredCache {
     if (isBusy && (!fetchesMore || this.#places.loads.holds(sequence))) return { kind: 'busy' };
     const moves: Move[] = [];
     const held = this.#places.loads.end(sequence);
-    const known = this.#whole(readable(this.#places.tree.match(hashes, usable)));
+    const known = this.#fetcher.whole(readable(this.#places.tree.match(hashes, usable)));
     const tries = fetchesMore ? (held?.tries ?? 0) : LOADS_MAX;
-    const wanted = this.#fetch(sequence, known, tries, moves);
+    const wanted = this.#fetcher.fetch(sequence, known, { tries, ahead: false }, moves);
     if (wanted === 'waits') {
       if (held !== undefined) this.#places.unlock(held.chain);
       return { kind: 'loading', moves };
     }
     if (isBusy) return { kind: 'busy' };
-    const { slot, inPlace } = this.#chooseSlot(wanted);
-    let chain = this.#copies ? wanted : this.#whole(wanted.slice(0, inPlace));
-    for (const block of chain) this.#places.worth.cameBack(this.#places.tree.turn - block.usedTurn);
-    this.#places.tree.lock(chain);
-    if (held !== undefined) this.#places.unlock(held.chain);
-    if (chain.length > inPlace) {
-      // Where the store takes no more than lies in the slot already, what lies there is as good.
-      const reach = Math.max(inPlace, this.#places.bringToHost(chain, moves));
-      const reachable = this.#whole(chain.slice(0, reach));
-      this.#places.unlock(chain.slice(reachable.length));
-      chain = reachable;
-    }
-    const rebuilt = chain.length > inPlace;
-    this.#places.vacate(slot, rebuilt ? 0 : chain.length, moves);
-    if (rebuilt) {
-      const handles = chain.map((block) =>
-        must(block.host, 'a block to rebuild lies in the host store'),
-      );
-      moves.push({ kind: 'copyIn', slot: slot.index, handles });
-      for (const block of chain) this.#places.place(block, slot);
-    } else {
-      moves.push({ kind: 'cut', slot: slot.index, tokens: chain.length * this.#sizes.blockTokens });
-    }
+    const { tree, worth } = this.#places;
+    for (const block of wanted) worth.cameBack(tree.turn - block.usedTurn);
+    const { slot, chain } = this.#seating.seat(wanted, moves, held?.chain);
     this.#places.pool.take(slot, sequence);
-    this.#holdings.set(sequence, { slot, chain });
+    this.#holdings.set(sequence, { slot, chain, thread: undefined });
     const cachedTokens = chain.length * this.#sizes.blockTokens;
     return { kind: 'admitted', slot: slot.index, cachedTokens, moves };
+  }
+
+  /** Who waits for a slot next will use what is there of these prompts: it leaves last of all. */
+  expect(prompts: readonly BlockHashes[]): void {
+    const { tree, worth, awaited } = this.#places;
+    awaited.clear();
+    for (const hashes of prompts) {
+      const chain = tree.match(hashes, hashes.length);
+      for (const block of chain) worth.cameBack(tree.turn - block.usedTurn);
+      tree.lock(chain);
+      this.#places.unlock(chain);
+      const end = chain.at(-1);
+      if (end !== undefined) awaited.add(end);
+    }
+  }
+
+  /** The sequence, which was admitted, is the thread's last request from now on. */
+  attribute(sequence: SequenceId, thread: string | undefined): void {
+    const holding = must(this.#holdings.get(sequence), 'who was admitted holds something');
+    holding.thread = thread;
+    const end = holding.chain.at(-1);
+    if (thread !== undefined && end !== undefined) this.#places.threads.set(thread, end);
   }
 
   /** Whether the sequence waits for blocks from disk. */
@@ -171,7 +182,8 @@ export class TieredCache {
     sequence: SequenceId,
     given: { hash: BlockHash; tokens: Uint32Array; salt: string },
   ): void {
-    const { slot, chain } = must(this.#holdings.get(sequence), 'a sequence that runs has a slot');
+    const holding = must(this.#holdings.get(sequence), 'a sequence that runs has a slot');
+    const { slot, chain, thread } = holding;
     const parent = chain[chain.length - 1];
     let block = this.#places.tree.get(given.hash);
     if (block === undefined) {
@@ -181,6 +193,7 @@ export class TieredCache {
     }
     chain.push(block);
     this.#places.place(block, slot);
+    if (thread !== undefined) this.#places.threads.set(thread, block);
     this.#places.trim();
   }
 
@@ -193,6 +206,18 @@ export class TieredCache {
     const end = chain[chain.length - 1];
     if (end !== undefined) this.#places.saver?.ends(end);
     this.#places.trim();
+  }
+
+  /** Whether something was decided that the next plan will carry out. */
+  get hasMoves(): boolean {
+    return this.#places.pending.length > 0;
+  }
+
+  /** What was decided since the last plan: the next one begins with it. */
+  takeMoves(): Move[] {
+    const moves = this.#places.pending;
+    this.#places.pending = [];
+    return moves;
   }
 
   /** What goes to disk with this plan, and what goes from there. `idle`: nothing is computed. */
@@ -218,12 +243,14 @@ export class TieredCache {
       else if (one.kind === 'lost') this.#places.lost([one.file]);
       else this.#places.switchOff();
     }
+    this.lifetimes.bound();
   }
 
-  /** Forgets every block that no running sequence uses. */
+  /** Forgets every block that no running sequence uses, also what is kept. */
   reset(): void {
     const earlier = [...this.#places.changes];
     this.#places.saver?.clear();
+    this.lifetimes.clear();
     for (
       let block = this.#places.tree.oldest();
       block !== undefined;
@@ -241,11 +268,19 @@ export class TieredCache {
     return eventsOf(changes, this.#sizes.blockTokens);
   }
 
+  /** All that is held, piece by piece, as stored events; to be drawn at leisure. */
+  held(): Iterable<KvEvent[]> {
+    return heldEvents(this.#places.tree.blocks(), this.#sizes.blockTokens);
+  }
+
   check(): void {
     this.#places.tree.check();
     this.#places.pool.check();
+    this.#places.keeps.check();
+    this.#places.threads.check();
     const blocks = [...this.#places.tree.blocks()];
-    this.#places.host.check(blocks, this.#places.loads.orphanedPlaces());
+    const { loads, transfers } = this.#places;
+    this.#places.host.check(blocks, [...loads.orphanedPlaces(), ...transfers.orphanedPlaces()]);
     this.#places.disk?.check(blocks);
     for (const block of blocks) {
       assert(!isNowhere(block), 'a block lies somewhere');
@@ -261,121 +296,4 @@ export class TieredCache {
       'idle blocks stay within their bound',
     );
   }
-
-  #whole(chain: readonly Block[]): Block[] {
-    return chain.slice(0, chain.length - (chain.length % this.#sizes.matchBlocks));
-  }
-
-  get #copies(): boolean {
-    return this.#sizes.hostBlocks > 0;
-  }
-
-  /**
-   * What of the chain is near, in slots or host store. Where reading more of it from disk pays, and
-   * there is room, that is begun instead, and the sequence waits.
-   */
-  #fetch(
-    sequence: SequenceId,
-    chain: readonly Block[],
-    tries: number,
-    moves: Move[],
-  ): Block[] | 'waits' {
-    const first = chain.findIndex((block) => !isNear(block));
-    if (first < 0) return [...chain];
-    if (tries >= LOADS_MAX || !this.#isWorthFetching(chain, first)) {
-      return this.#whole(chain.slice(0, first));
-    }
-    this.#places.tree.lock(chain);
-    const files = new Set<CacheFile>();
-    const arrivals = new Map<CacheFile, Arrival[]>();
-    let reach = first;
-    for (; reach < chain.length; reach++) {
-      const block = chain[reach];
-      if (isNear(block)) continue;
-      const file = must(block.file, 'what is not near lies on disk');
-      if (!block.arriving) {
-        if (file.reading && !arrivals.has(file)) {
-          files.add(file); // It is being read for others, less of it: the rest comes then.
-          break;
-        }
-        if (!this.#places.roomInHost()) break;
-        const handle = this.#places.host.place(block);
-        block.arriving = true;
-        file.reading = true;
-        arrivals.set(file, [...(arrivals.get(file) ?? []), { block, handle }]);
-      }
-      files.add(file);
-    }
-    this.#places.unlock(chain.slice(reach));
-    const held = chain.slice(0, reach);
-    if (files.size === 0) {
-      this.#places.unlock(held);
-      return this.#whole(held.slice(0, first));
-    }
-    for (const [file, of] of arrivals) {
-      this.#places.loads.read(file.id, of);
-      const start = file.blocks[0].index;
-      const indexes = of.map(({ block }) => block.index - start);
-      moves.push({ kind: 'load', file: file.id, indexes, handles: of.map(({ handle }) => handle) });
-    }
-    const ids = new Set(Array.from(files, ({ id }) => id));
-    this.#places.loads.wait(sequence, { chain: held, tries: tries + 1 }, ids);
-    return 'waits';
-  }
-
-  #isWorthFetching(chain: readonly Block[], first: number): boolean {
-    const { disk } = this.#sizes;
-    if (disk === undefined) return false;
-    const far = chain.filter((block) => !isNear(block)).length;
-    return this.#places.worth.isWorthLoading(idleOf(chain.slice(first), far * disk.blockBytes));
-  }
-
-  /** The idle slot that costs the least; among equals the one unused for longest. */
-  #chooseSlot(wanted: readonly Block[]): { slot: Slot; inPlace: number } {
-    let best: { slot: Slot; inPlace: number; cost: number } | undefined;
-    for (const slot of this.#places.pool.slots) {
-      if (slot.holder !== undefined) continue;
-      const inPlace = commonBlocks(slot.blocks, wanted);
-      const cost = this.#copies
-        ? this.#blocksToCopy(slot, inPlace, wanted) + (this.#isApart(slot) ? APART_BLOCKS : 0)
-        : wanted.length - inPlace;
-      if (
-        best === undefined ||
-        cost < best.cost ||
-        (cost === best.cost && slot.lastUse < best.slot.lastUse)
-      ) {
-        best = { slot, inPlace, cost };
-      }
-    }
-    return must(best, 'who chooses a slot knows that one is free');
-  }
-
-  /** Whether others run, but none in a slot next to this one. */
-  #isApart({ index }: Slot): boolean {
-    const { slots, busyCount } = this.#places.pool;
-    const beside = [slots[index - 1], slots[index + 1]];
-    return busyCount > 0 && beside.every((slot) => slot?.holder === undefined);
-  }
-
-  /** Blocks copied if this slot serves: its last copies go down, what is missing comes up. */
-  #blocksToCopy(slot: Slot, inPlace: number, wanted: readonly Block[]): number {
-    const rebuild = inPlace < wanted.length;
-    let count = rebuild ? wanted.length : 0;
-    for (let i = rebuild ? 0 : inPlace; i < slot.blocks.length; i++) {
-      if (isLastCopy(slot.blocks[i])) count++;
-    }
-    return count;
-  }
-}
-
-/** The leading blocks that are near or can be read. */
-function readable(chain: Block[]): Block[] {
-  const end = chain.findIndex((block) => !isNear(block) && block.file?.state !== 'saved');
-  return end < 0 ? chain : chain.slice(0, end);
-}
-
-function commonBlocks(a: readonly Block[], b: readonly Block[]): number {
-  let i = 0;
-  while (i < a.length && i < b.length && a[i] === b[i]) i++;
-  return i;
 }

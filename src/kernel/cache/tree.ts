@@ -25,7 +25,13 @@ export interface Block {
   /** Cache salt of its chain. */
   readonly salt: string;
   children: number;
+  /** Who uses it or keeps it; of them, those that only keep it: see keeps.ts. */
   locks: number;
+  keeps: number;
+  /** Not wanted any more: first to leave. Until it is used again. */
+  released: boolean;
+  /** Leaves the host store as soon as a file has it. Until it is used again. */
+  sinking: boolean;
   /** Order of its last use, and the turn it was in. */
   stamp: number;
   usedTurn: number;
@@ -51,6 +57,8 @@ export class BlockTree {
   });
   #idleCount = 0;
   #stamps = 0;
+  /** Stamps of what was released: lower than all others, the latest lowest. */
+  #releases = 0;
   #turns = 0;
 
   get size(): number {
@@ -99,6 +107,9 @@ export class BlockTree {
       salt,
       children: 0,
       locks: 1,
+      keeps: 0,
+      released: false,
+      sinking: false,
       stamp: 0,
       usedTurn: this.#turns,
       slots: [],
@@ -117,24 +128,65 @@ export class BlockTree {
   lock(chain: readonly Block[]): void {
     for (const block of chain) {
       if (block.locks++ === 0) this.#idleCount--;
+      block.released = false;
+      block.sinking = false;
     }
   }
 
-  /** Whoever used the chain is done. Returns what is idle now. */
+  /** Whoever used the chain is done. Returns what nobody uses now, kept or not. */
   unlock(chain: readonly Block[]): Block[] {
-    const idle: Block[] = [];
+    const unused: Block[] = [];
     this.#turns++;
     for (let i = chain.length - 1; i >= 0; i--) {
       const block = chain[i];
-      assert(block.locks > 0, 'a lock is returned once');
-      if (--block.locks > 0) continue;
+      assert(block.locks > block.keeps, 'a lock is returned once');
+      if (--block.locks > block.keeps) continue;
       block.stamp = ++this.#stamps;
       block.usedTurn = this.#turns;
-      this.#idleCount++;
-      this.#leaves.offer(block);
+      if (block.locks === 0) this.#rest(block);
+      unused.push(block);
+    }
+    return unused;
+  }
+
+  /** A lock that is no use: the order in which blocks leave stays as it is. */
+  keep(chain: readonly Block[]): void {
+    for (const block of chain) {
+      if (block.locks++ === 0) this.#idleCount--;
+      block.keeps++;
+      block.released = false;
+    }
+  }
+
+  /** Returns what is idle now. */
+  unkeep(chain: readonly Block[]): Block[] {
+    const idle: Block[] = [];
+    for (let i = chain.length - 1; i >= 0; i--) {
+      const block = chain[i];
+      assert(block.keeps > 0, 'who lets go of a block has kept it');
+      block.keeps--;
+      if (--block.locks > 0) continue;
+      this.#rest(block);
       idle.push(block);
     }
     return idle;
+  }
+
+  /** The end of the chain that is idle, and that no other chain goes through, leaves before all others. */
+  release(chain: readonly Block[]): Block[] {
+    let first = chain.length;
+    while (first > 0) {
+      const { locks, children } = chain[first - 1];
+      if (locks > 0 || children > (first === chain.length ? 0 : 1)) break;
+      first--;
+    }
+    const released = chain.slice(first);
+    for (const block of released) {
+      block.stamp = --this.#releases;
+      block.released = true;
+      this.#leaves.offer(block);
+    }
+    return released;
   }
 
   /** The idle leaf to leave first; undefined when all are in use. */
@@ -166,10 +218,13 @@ export class BlockTree {
     for (const block of this.#blocks.values()) {
       assert(!block.forgotten, 'what was forgotten is not found');
       if (block.locks === 0) idle++;
+      assert(block.locks >= block.keeps, 'who keeps a block holds a lock');
+      assert(block.locks === 0 || !block.released, 'what is used is not released');
       if (block.parent === undefined) continue;
       const parent = must(this.#blocks.get(block.parent.hash), 'a parent outlives its child');
       assert(parent === block.parent, 'a hash names one block');
       assert(parent.locks >= block.locks, 'a lock covers the whole chain');
+      assert(parent.keeps >= block.keeps, 'a chain is kept from its first block on');
       assert(parent.locks > 0 || parent.stamp > block.stamp, 'children leave first');
       children.set(parent.hash, (children.get(parent.hash) ?? 0) + 1);
     }
@@ -180,6 +235,11 @@ export class BlockTree {
       const isLeaf = block.locks === 0 && block.children === 0;
       assert(isLeaf === leaves.has(block), 'every idle leaf can be found');
     }
+  }
+
+  #rest(block: Block): void {
+    this.#idleCount++;
+    this.#leaves.offer(block);
   }
 }
 

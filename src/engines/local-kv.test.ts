@@ -1,0 +1,307 @@
+/**
+ * Two engines under requests, wishes and KV that moves between them, all at once: answers are those of
+ * an engine that keeps nothing, and a wish is answered whatever happens meanwhile.
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { recompute } from '../../test/engine-twin.ts';
+import { Prng } from '../base/prng.ts';
+import { GatewayError } from '../model/error.ts';
+import type { RequestId, TenantId, WorkerId } from '../model/ids.ts';
+import type { KvChain, KvExport } from '../model/kv-control.ts';
+import { FREE, GREEDY } from '../model/request.ts';
+import { SimClock } from '../sim/clock.ts';
+import { ModelTokens } from '../tokens/model-tokens.ts';
+import { toyVocabulary } from '../tokens/toy-vocabulary.test.ts';
+import { LocalEngine } from './local.ts';
+import type { LocalKv } from './local-kv.ts';
+import { FixedPace } from './perf.ts';
+import { RunnerSimulated, SimulatedMemory } from './runner-simulated.ts';
+import { moveKv } from './stator-kv.ts';
+
+const BLOCK = 16;
+const ANSWER_MAX = 20;
+const SEEDS = 6;
+const OPERATIONS = 400;
+const NEVER = new AbortController().signal;
+const CURVE = {
+  baseUs: 1000,
+  perTokenUs: 10,
+  perTokenContextUs: 0,
+  perLooseContextUs: 0,
+  perSequenceUs: 10,
+  perContextUs: 0,
+};
+
+const built = ModelTokens.build({
+  vocabulary: toyVocabulary(),
+  model: 'm',
+  fingerprint: 'f',
+  blockTokens: BLOCK,
+  now: () => new Date(0),
+});
+assert.ok(built.kind === 'exact');
+const { tokens } = built;
+const MODEL = {
+  seed: 1,
+  blockTokens: BLOCK,
+  words: tokens.encode('the other king'),
+  endToken: [...tokens.endTokens][0],
+  turnToken: undefined,
+  // Longer than any: only what the engine is asked for ends an answer.
+  answerTokensMin: 1000,
+  answerTokensMax: 1000,
+};
+
+test('whatever is wished and moved, answers stay what they are, and everybody gets one', async () => {
+  const seen: Record<string, number> = {};
+  for (let seed = 1; seed <= SEEDS; seed++) {
+    const rig = new Rig(new Prng(seed));
+    for (let i = 0; i < OPERATIONS; i++) {
+      rig.act();
+      await rig.pass(rig.random.below(2));
+    }
+    await rig.settle();
+    for (const [what, count] of Object.entries(rig.seen)) seen[what] = (seen[what] ?? 0) + count;
+  }
+  console.log(`  ${JSON.stringify(seen)}`);
+  for (const what of ['move accepted', 'move clipped', 'prefetch accepted', 'retain clipped']) {
+    assert.ok(seen[what] > 0, what);
+  }
+});
+
+test('what was moved is found there, and lapses when its time has come', async () => {
+  const rig = new Rig(new Prng(1));
+  const prompt = Uint32Array.from({ length: 100 }, (_, i) => i);
+  rig.ask(0, prompt, 'thread');
+  await rig.settle();
+  const chain = named('thread');
+  const [from, to] = rig.kvs;
+  const moved = await rig.during(moveKv(chain, { from, to }, NEVER));
+  assert.equal(moved.answer, 'accepted');
+  assert.ok(moved.tokens >= 96);
+  assert.equal((await rig.during(to.retain(chain, 5_000_000))).answer, 'accepted');
+  const cached = await rig.during(rig.ask(1, prompt, 'thread'));
+  assert.equal(cached, 96);
+  rig.check();
+});
+
+test('what comes takes the place of what was on its way there only when that has passed', async () => {
+  const rig = new Rig(new Prng(1));
+  const [from, to] = rig.kvs;
+  const [mover, leaver, runner] = [350, 100, 370].map((length, i) =>
+    Uint32Array.from({ length }, (_, j) => (7 * j + i) % 90),
+  );
+  rig.ask(0, mover, 'mover');
+  rig.ask(1, leaver, 'leaver');
+  await rig.settle();
+  const bytes = await rig.during(taken(await rig.during(from.export(named('mover'), NEVER))));
+  rig.ask(1, runner, 'runner');
+  // A step runs: the copies that this orders come after it, into places that are free by then.
+  const demoted = to.demote(named('leaver'), 'host');
+  const released = to.release(named('leaver'));
+  const imported = rig.during(to.import(bytes, 'mover', NEVER));
+  assert.equal((await imported).answer, 'accepted');
+  await rig.during(Promise.all([demoted, released]));
+  assert.ok((await rig.during(rig.ask(1, mover, 'mover'))) > 300);
+  rig.check();
+});
+
+test('where the engine fails, who waits for it hears so', async () => {
+  const rig = new Rig(new Prng(1));
+  rig.ask(0, new Uint32Array(100), 'thread');
+  await rig.settle();
+  const chain = named('thread');
+  const asked = rig.kvs[0].demote(chain, 'host');
+  rig.engines[0].close();
+  await assert.rejects(asked, (error) => error instanceof GatewayError);
+  await assert.rejects(rig.kvs[0].pin(chain), (error) => error instanceof GatewayError);
+});
+
+class Rig {
+  readonly clock = new SimClock();
+  readonly random: Prng;
+  readonly engines: LocalEngine[];
+  readonly kvs: LocalKv[];
+  readonly seen: Record<string, number> = {};
+  readonly #runners: RunnerSimulated[] = [];
+  readonly #open = new Set<Promise<unknown>>();
+  readonly #histories: Uint32Array[];
+
+  constructor(random: Prng) {
+    this.random = random;
+    this.engines = [this.#engine(), this.#engine()];
+    const layout = { key: '00112233445566778899aabbccddeeff', blockTokens: BLOCK };
+    this.kvs = this.engines.map((engine, i) =>
+      engine.direct({
+        clock: this.clock,
+        blocks: this.#runners[i],
+        layout: { ...layout, blockBytes: 4 * BLOCK },
+      }),
+    );
+    this.#histories = Array.from({ length: 8 }, () => this.#ids(60 + random.below(150)));
+  }
+
+  act(): void {
+    const { random } = this;
+    const which = random.below(this.#histories.length);
+    const kind = random.below(10);
+    const kv = random.pick(this.kvs);
+    const chain = named(`t${which}`);
+    if (kind < 4) {
+      const grown = Uint32Array.from([...this.#histories[which], ...this.#ids(random.below(40))]);
+      this.#histories[which] = grown.length > 350 ? this.#ids(100) : grown;
+      this.ask(random.below(2), this.#histories[which], `t${which}`);
+    } else if (kind === 4) {
+      this.#note('retain', kv.retain(chain, 1 + random.below(200_000)));
+    } else if (kind === 5) {
+      this.#note('release', kv.release(chain));
+    } else if (kind === 6) {
+      this.#note('demote', kv.demote(chain, random.pick(['host', 'disk'] as const)));
+    } else if (kind === 7) {
+      this.#note('prefetch', kv.prefetch(chain, random.pick(['host', 'device'] as const)));
+    } else {
+      const [from, to] = random.below(2) === 0 ? this.kvs : [...this.kvs].reverse();
+      this.#note('move', moveKv(chain, { from, to }, NEVER));
+    }
+  }
+
+  /** Resolves to the cached tokens; the answer is compared. */
+  ask(engine: number, prompt: Uint32Array, thread: string): Promise<number> {
+    const cached = new Promise<number>((resolve, reject) => {
+      const said: number[] = [];
+      try {
+        this.engines[engine].submit(jobOf(prompt, thread), (part) => {
+          if (part.kind === 'error') reject(part.error);
+          if (part.kind === 'text') said.push(...(part.ids ?? []));
+          if (part.kind !== 'done') return;
+          assert.deepEqual(said, recompute(MODEL, prompt, ANSWER_MAX));
+          resolve(part.usage.cachedTokens ?? 0);
+        });
+      } catch (error) {
+        assert.ok(error instanceof GatewayError && error.code === 'queue_full');
+        resolve(0);
+      }
+    });
+    this.#keep(cached);
+    return cached;
+  }
+
+  /** Some events of virtual time, and what promises make of each. */
+  async pass(events: number): Promise<void> {
+    for (let i = 0; i < events; i++) {
+      await new Promise((resolve) => setImmediate(resolve));
+      this.clock.step();
+    }
+    this.check();
+  }
+
+  check(): void {
+    for (const engine of this.engines) engine.check();
+  }
+
+  async settle(): Promise<void> {
+    for (let i = 0; this.#open.size > 0; i++) {
+      assert.ok(i < 20_000, 'everybody is answered');
+      await this.pass(1);
+    }
+  }
+
+  async during<T>(work: Promise<T>): Promise<T> {
+    this.#keep(work);
+    await this.settle();
+    return await work;
+  }
+
+  #engine(): LocalEngine {
+    const memory = new SimulatedMemory(2, MODEL);
+    const runner = new RunnerSimulated({ memory, curve: CURVE, clock: this.clock, fileUs: 500 });
+    this.#runners.push(runner);
+    return new LocalEngine({
+      worker: 'w' as WorkerId,
+      runner,
+      pace: new FixedPace(CURVE),
+      tokens,
+      events: { publish: () => {} },
+      settings: {
+        sizes: {
+          slots: 2,
+          blockTokens: BLOCK,
+          blocksMax: 100,
+          hostBlocks: 25,
+          matchBlocks: 1,
+          disk: {
+            bytesMax: 6000,
+            dirtyBytesMax: 2000,
+            fileBytes: 50,
+            blockBytes: 100,
+            fileBlocksMax: 4,
+            saltBytesMax: 64,
+          },
+        },
+        batch: {
+          blockTokens: BLOCK,
+          contextTokens: 400,
+          waitingMax: 4,
+          stepUsMax: 5000,
+          chunkTokensMax: 512,
+          exactChunkTokens: undefined,
+        },
+        allowForcedOutput: false,
+        answerTokens: undefined,
+        grammars: 'derived',
+        embeddings: { kind: 'made', note: undefined },
+      },
+      onFailure: (error) => assert.fail(error),
+    });
+  }
+
+  #note(what: string, work: Promise<{ answer: string }>): void {
+    this.#keep(
+      work.then(({ answer }) => {
+        this.seen[`${what} ${answer}`] = (this.seen[`${what} ${answer}`] ?? 0) + 1;
+      }),
+    );
+  }
+
+  #keep(work: Promise<unknown>): void {
+    const done = work.finally(() => this.#open.delete(done));
+    this.#open.add(done);
+  }
+
+  #ids(length: number): Uint32Array {
+    return Uint32Array.from({ length }, () => this.random.below(90));
+  }
+}
+
+function named(thread: string): KvChain {
+  return { kind: 'thread', thread, salt: '' };
+}
+
+/** A stream as a whole, to be read again at once. */
+async function taken(exported: KvExport): Promise<AsyncIterable<Uint8Array>> {
+  assert.ok(exported.kind === 'stream');
+  const pieces: Uint8Array[] = [];
+  for await (const piece of exported.bytes) pieces.push(piece);
+  return (async function* () {
+    yield* pieces;
+  })();
+}
+
+function jobOf(ids: Uint32Array, thread: string) {
+  return {
+    id: 'r' as RequestId,
+    tenant: '' as TenantId,
+    model: 'm',
+    prompt: { kind: 'tokens' as const, ids },
+    sampling: GREEDY,
+    outputTokensMax: ANSWER_MAX,
+    stop: [],
+    shape: FREE,
+    cacheSalt: '',
+    priority: 0,
+    forcedOutput: undefined,
+    engineData: false,
+    thread,
+  };
+}
