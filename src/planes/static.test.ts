@@ -119,7 +119,7 @@ class Rig {
       clock,
       sink: { note: (note) => this.notes.push(note) },
       settings: {
-        workers: this.#urls.map((url) => ({ url, events: this.#events })),
+        workers: this.#urls.map((url) => ({ url, events: this.#events, replay: undefined })),
         fetchCard: () => {
           this.asked++;
           return this.answer();

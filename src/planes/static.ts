@@ -4,12 +4,21 @@
  */
 import { parseConfig } from '../model/config.ts';
 import type { WorkerId } from '../model/ids.ts';
+import type { WorkerRules } from '../model/worker.ts';
 import { aboutOf, WorkerCard, workerOf } from '../model/worker-card.ts';
 import type { Cancel, Clock, Directory, Engine, Sink, WorkerChange } from '../ports.ts';
 import { Watchers } from './watchers.ts';
 
+interface StaticWorker {
+  url: string;
+  /** Where its KV events are to be had, if not where its card says. */
+  events: string | undefined;
+  replay: string | undefined;
+  rules?: WorkerRules | undefined;
+}
+
 export interface StaticWorkersSettings {
-  workers: readonly { url: string; events: string | undefined }[];
+  workers: readonly StaticWorker[];
   fetchCard: (url: string) => Promise<unknown>;
   engine: (worker: WorkerId, url: string) => Engine;
   /** Between questions. */
@@ -37,7 +46,7 @@ export class StaticWorkers implements Directory {
 
 class Member {
   readonly #name: string;
-  readonly #worker: { url: string; events: string | undefined };
+  readonly #worker: StaticWorker;
   readonly #parts: { clock: Clock; sink: Sink; settings: StaticWorkersSettings };
   readonly #watchers: Watchers;
   /** Who it is, and since when it runs. */
@@ -49,7 +58,7 @@ class Member {
 
   constructor(
     name: string,
-    worker: { url: string; events: string | undefined },
+    worker: StaticWorker,
     parts: { clock: Clock; sink: Sink; settings: StaticWorkersSettings },
     watchers: Watchers,
   ) {
@@ -87,13 +96,13 @@ class Member {
     this.#runs++;
     const id = (this.#runs === 1 ? this.#name : `${this.#name}.${this.#runs}`) as WorkerId;
     this.#present = { id, run };
-    const { url, events } = this.#worker;
+    const { url, events, replay, rules } = this.#worker;
     const ownEvents = card.events ?? undefined;
     this.#watchers.tell({
       kind: 'up',
-      worker: workerOf(id, card),
+      worker: { ...workerOf(id, card), rules },
       engine: this.#parts.settings.engine(id, url),
-      events: events === undefined ? ownEvents : { endpoint: events, replay: undefined },
+      events: events === undefined ? ownEvents : { endpoint: events, replay },
       about: aboutOf(card),
     });
   }

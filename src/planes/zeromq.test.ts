@@ -1,158 +1,147 @@
-/** Over real sockets on loopback; time is the test's: the quiet timer runs when it says so. */
+/** Over real sockets on loopback, from the wire to what a gateway knows of the worker. */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { Publisher, Router } from 'zeromq';
+import { Publisher } from 'zeromq';
+import { Feed } from '../gateway/feed.ts';
 import type { KvEvent } from '../model/block.ts';
 import type { WorkerId } from '../model/ids.ts';
+import type { Fact } from '../model/kernel-io.ts';
 import type { Note } from '../ports.ts';
+import { FEED_SETTINGS } from '../sim/scene.ts';
+import { ChainHasher } from '../tokens/block-hash.ts';
+import { KvEventLog } from '../wire/kv-event-log.ts';
 import { packEvents } from '../wire/kv-events.ts';
 import { EventPublisher } from '../worker/events.ts';
+import { WallClock } from './wall-clock.ts';
 import { ZeromqFeed } from './zeromq.ts';
 
-test('what was published before and after arrives once, in order', async (t) => {
-  const publisher = await EventPublisher.start(10_000);
-  t.after(() => publisher.close());
-  for (let i = 0; i < 4000; i++) publisher.publish([stored(i)]);
+const W = 'w' as WorkerId;
+const BLOCK = 4;
+const hasher = new ChainHasher({ fingerprint: '', blockTokens: BLOCK });
+
+test('what was published before and after arrives, and the worker is exact', async (t) => {
+  const { log, publisher } = await published(t, 10_000);
+  for (let i = 0; i < 4000; i++) log.publish([stored(i)]);
   const heard = listen(t, publisher);
-  await until(() => heard.blocks.length > 100);
-  for (let i = 4000; i < 5000; i++) publisher.publish([stored(i)]);
-  await until(() => heard.blocks.length >= 5000 || heard.lost.length > 0, heard.quiet);
-  assert.deepEqual(heard.lost, []);
-  assert.deepEqual(
-    heard.blocks,
-    Array.from({ length: 5000 }, (_, i) => i),
-  );
+  await until(() => heard.known.size > 100);
+  for (let i = 4000; i < 5000; i++) log.publish([stored(i)]);
+  await until(() => heard.known.size === 5000);
+  assert.equal(heard.mode, 'exact');
+  assert.equal(heard.report.counts.lost, 0);
 });
 
-test('what the worker itself has forgotten is told as lost, and the rest is taken', async (t) => {
-  const publisher = await EventPublisher.start(10);
-  t.after(() => publisher.close());
-  for (let i = 0; i < 50; i++) publisher.publish([stored(i)]);
+test('what the worker keeps no more is told as all that it holds', async (t) => {
+  const { log, publisher } = await published(t, 10);
+  log.tellsState(function* () {
+    for (let i = 100; i < 150; i++) yield [stored(i)];
+  });
+  for (let i = 0; i < 150; i++) log.publish([stored(i)]);
+  for (let i = 0; i < 100; i++)
+    log.publish([{ kind: 'removed', hashes: [BigInt(i)], tier: 'device' }]);
   const heard = listen(t, publisher);
-  await until(() => heard.blocks.length >= 10);
-  assert.deepEqual(heard.lost, [40]);
-  assert.equal(heard.blocks[0], 40);
+  await until(() => heard.mode === 'exact' && heard.known.size === 50);
+  assert.equal(heard.mode, 'exact');
+  assert.deepEqual([...heard.known].sort(), hashes(100, 150));
 });
 
-test('a batch that never came live is fetched when it is quiet', async (t) => {
-  const router = new Router({ linger: 0 });
-  const publisher = await silentPublisher(t, router);
-  let kept = 1;
-  const answering = (async () => {
-    for await (const [client, , from] of router) {
-      for (let i = Number(from.readBigUInt64BE()); i < kept; i++) {
-        await router.send([client, '', sequence(i), packEvents([stored(i)], 1)]);
-      }
-      await router.send([client, '', sequence(-1), '']);
-    }
-  })();
-  const heard = listen(t, publisher);
-  await until(() => heard.blocks.length === 1);
-  kept = 3;
-  await until(() => heard.blocks.length === 3, heard.quiet);
-  assert.deepEqual([heard.blocks, heard.lost], [[0, 1, 2], []]);
-  router.close();
-  await answering;
+test('an address where nobody says anything proves nothing; a worker that says it has told nothing does', async (t) => {
+  const silent = await bound(t, 'tcp://127.0.0.1:*');
+  const nobody = listen(t, { endpoint: silent.lastEndpoint ?? '', replay: 'tcp://127.0.0.1:1' });
+  const { publisher } = await published(t, 10);
+  const empty = listen(t, publisher);
+  await until(() => empty.mode === 'exact');
+  assert.equal(nobody.mode, 'predicted');
+  assert.equal(nobody.report.complete, false);
+});
+
+test('batches that nobody can repeat are lost, until the engine clears its cache', async (t) => {
+  const publisher = await bound(t, 'tcp://127.0.0.1:*');
+  const heard = listen(t, { endpoint: publisher.lastEndpoint ?? '', replay: undefined });
+  const next = await sendUntil(publisher, 0, () => heard.report.counts.batches >= 2);
+  await publisher.send(['', sequence(next + 3), packEvents([stored(next + 3)], 1)]);
+  await until(() => heard.report.counts.gaps > 0 && heard.report.counts.lost >= 3);
+  assert.equal(heard.mode, 'predicted');
+  await publisher.send(['', sequence(next + 4), packEvents([{ kind: 'cleared' }, stored(7)], 2)]);
+  await until(() => heard.mode === 'exact' && heard.known.size === 1);
+  assert.deepEqual([...heard.known], hashes(7, 8));
 });
 
 test('an engine that restarted at the same address begins anew: its old blocks are gone', async (t) => {
   const first = await bound(t, 'tcp://127.0.0.1:*');
   const endpoint = first.lastEndpoint ?? '';
   const heard = listen(t, { endpoint, replay: undefined });
-  await sendUntil(first, 5000, () => heard.blocks.length >= 3);
+  await sendUntil(first, 5000, () => heard.report.counts.batches >= 3);
   first.close();
-  const taken = heard.blocks.length;
+  const taken = heard.report.counts.batches;
   const second = await bound(t, endpoint);
-  await sendUntil(second, 0, () => heard.blocks.length >= taken + 3);
-  assert.equal(heard.cleared, 1, 'what the first engine held is forgotten');
-  assert.ok(heard.blocks[taken] < 5000);
+  await sendUntil(second, 0, () => heard.report.counts.batches >= taken + 3);
+  assert.equal(heard.report.counts.restarts, 1);
+  assert.ok(![...heard.known].some((hash) => hashes(5000, 5050).includes(hash)));
 });
 
-test('a missing batch that nobody can repeat is told as lost once', async (t) => {
-  const publisher = await bound(t, 'tcp://127.0.0.1:*');
-  const heard = listen(t, { endpoint: publisher.lastEndpoint ?? '', replay: undefined });
-  const next = await sendUntil(publisher, 0, () => heard.blocks.length >= 2);
-  heard.lost.length = 0;
-  await publisher.send(['', sequence(next + 3), packEvents([stored(next + 3)], 1)]);
-  await until(() => heard.blocks.at(-1) === next + 3);
-  assert.deepEqual(heard.lost, [3]);
-});
-
-test('what cannot be read is a warning and a loss, and what follows is taken', async (t) => {
-  const publisher = await bound(t, 'tcp://127.0.0.1:*');
-  const heard = listen(t, { endpoint: publisher.lastEndpoint ?? '', replay: undefined });
-  const next = await sendUntil(publisher, 0, () => heard.blocks.length >= 2);
-  heard.lost.length = 0;
-  await publisher.send(['only a topic']);
-  await publisher.send(['', 'short', 'x']);
-  await publisher.send(['', sequence(next), Buffer.from([0xc1, 0xff])]);
-  await publisher.send(['', sequence(next + 1), packEvents([stored(next + 1)], 1)]);
-  await until(() => heard.blocks.at(-1) === next + 1);
-  assert.deepEqual(heard.lost, [1]);
-  assert.equal(heard.notes.filter(({ kind }) => kind === 'warning').length, 1);
-});
-
-test('after it was cancelled nothing more is heard', async (t) => {
-  const publisher = await EventPublisher.start(10);
-  t.after(() => publisher.close());
+test('what cannot be read is a warning, and what follows is taken', async (t) => {
+  const { log, publisher } = await published(t, 1000);
   const heard = listen(t, publisher);
-  publisher.publish([stored(0)]);
-  await until(() => heard.blocks.length === 1, heard.quiet);
-  heard.cancel();
-  publisher.publish([stored(1)]);
-  heard.quiet();
-  for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
-  assert.deepEqual(heard.blocks, [0]);
+  log.publish([stored(0)]);
+  await until(() => heard.known.size === 1);
+  const live = heard.notes;
+  log.publish([{ ...(stored(1) as object), hashes: [], tokens: new Uint32Array(3) } as never]);
+  log.publish([stored(2)]);
+  await until(() => heard.known.size === 2);
+  assert.equal(live.filter(({ kind }) => kind === 'warning').length, 1);
+  assert.equal(heard.report.counts.malformed, 1);
 });
 
-function listen(t: TestContext, from: { endpoint: string; replay: string | undefined }) {
-  const heard = {
-    blocks: [] as number[],
-    lost: [] as number[],
-    cleared: 0,
-    notes: [] as Note[],
-    /** Lets the time without news pass. */
-    quiet: () => timer?.(),
-    cancel: () => {},
-  };
-  let timer: (() => void) | undefined;
-  const clock = {
-    nowUs: () => 0,
-    wallMs: () => 0,
-    after: (_us: number, run: () => void) => {
-      timer = run;
-      return () => {
-        timer = undefined;
-      };
-    },
-  };
-  const feed = new ZeromqFeed({
-    clock,
-    sink: { note: (note) => heard.notes.push(note) },
-    settings: { quietUs: 1, replayUs: 5_000_000 },
-  });
-  heard.cancel = feed.subscribe(
-    { id: 'w' as WorkerId, ...from },
-    {
-      events: (events) => {
-        for (const event of events) {
-          if (event.kind === 'cleared') heard.cleared++;
-          else heard.blocks.push(...event.hashes.map(Number));
-        }
-      },
-      lost: (missing) => heard.lost.push(missing),
-    },
-  );
-  t.after(() => heard.cancel());
-  return heard;
+test('after it was stopped nothing more is heard', async (t) => {
+  const { log, publisher } = await published(t, 10);
+  const heard = listen(t, publisher);
+  log.publish([stored(0)]);
+  await until(() => heard.known.size === 1);
+  heard.feed.stop(W);
+  log.publish([stored(1)]);
+  for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(heard.known.size, 1);
+});
+
+async function published(t: TestContext, batchesMax: number) {
+  let times = 0;
+  const log = new KvEventLog({ batchesMax, nowS: () => ++times });
+  const publisher = await EventPublisher.start(log);
+  t.after(() => publisher.close());
+  return { log, publisher };
 }
 
-/** Binds a live socket that says nothing, and a replay socket. */
-async function silentPublisher(t: TestContext, router: Router) {
-  const publisher = await bound(t, 'tcp://127.0.0.1:*');
-  await router.bind('tcp://127.0.0.1:*');
-  t.after(() => router.close());
-  return { endpoint: publisher.lastEndpoint ?? '', replay: router.lastEndpoint ?? '' };
+function listen(t: TestContext, from: { endpoint: string; replay: string | undefined }) {
+  const clock = new WallClock();
+  const notes: Note[] = [];
+  const known = new Set<bigint>();
+  const tell = (fact: Fact) => {
+    if (fact.kind === 'blocksStored') for (const hash of fact.hashes) known.add(hash);
+    if (fact.kind === 'blocksRemoved') for (const hash of fact.hashes) known.delete(hash);
+    if (fact.kind !== 'blocksCleared' && fact.kind !== 'feedLost') return;
+    known.clear();
+    heard.mode = fact.kind === 'blocksCleared' ? 'exact' : 'predicted';
+  };
+  const settings = { ...FEED_SETTINGS, quietUs: 100_000, resyncUsMin: 10_000 };
+  const feed = new Feed({
+    host: { tell },
+    feed: new ZeromqFeed({ clock, settings: { replayUs: 2_000_000 } }),
+    clock,
+    sink: { note: (note) => notes.push(note) },
+    settings,
+  });
+  const heard = {
+    notes,
+    known,
+    feed,
+    mode: 'predicted',
+    get report() {
+      return feed.report(W) ?? assert.fail('it is listened to');
+    },
+  };
+  feed.start(W, { endpoint: from.endpoint, replay: from.replay }, hasher);
+  t.after(() => feed.close());
+  return heard;
 }
 
 async function bound(t: TestContext, endpoint: string): Promise<Publisher> {
@@ -175,14 +164,14 @@ async function sendUntil(publisher: Publisher, from: number, done: () => boolean
   let next = from;
   await until(done, () => {
     const number = next++;
-    return publisher.send(['', sequence(number), packEvents([stored(number)], 1)]);
+    return publisher.send(['', sequence(number), packEvents([stored(number)], number)]);
   });
   return next;
 }
 
 async function until(done: () => boolean, meanwhile: () => unknown = () => {}): Promise<void> {
   for (let i = 0; !done(); i++) {
-    assert.ok(i < 2000, 'it happens at last');
+    assert.ok(i < 4000, 'it happens at last');
     await meanwhile();
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
@@ -193,11 +182,19 @@ function stored(number: number): KvEvent {
     kind: 'stored',
     hashes: [BigInt(number)],
     parent: undefined,
-    tokens: Uint32Array.from({ length: 4 }, () => number),
-    blockTokens: 4,
+    tokens: Uint32Array.from({ length: BLOCK }, () => number),
+    blockTokens: BLOCK,
     tier: 'device',
     extraKeys: [],
   };
+}
+
+/** Our identities of the blocks, sorted. */
+function hashes(from: number, to: number): bigint[] {
+  return Array.from({ length: to - from }, (_, i) => {
+    const tokens = Uint32Array.from({ length: BLOCK }, () => from + i);
+    return hasher.block(hasher.root(''), tokens, 0);
+  }).sort();
 }
 
 function sequence(number: number): Buffer {

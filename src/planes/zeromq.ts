@@ -1,175 +1,139 @@
-/**
- * KV events in, from any engine that publishes like vLLM. Batches are numbered: what arrives twice is
- * dropped, and what is missing is asked for again at the replay socket. Only what cannot be had there
- * either is reported as lost. Live numbers only rise: where one does not, the engine was started anew
- * at the same address and holds nothing of what it held.
- */
+/** KV events in over ZeroMQ, from any engine that publishes like vLLM: `[topic, number, payload]`. */
 import { Dealer, Subscriber } from 'zeromq';
-import type { WorkerId } from '../model/ids.ts';
-import type { Cancel, Clock, FeedListener, KvFeed, Sink } from '../ports.ts';
-import { unpackEvents } from '../wire/kv-events.ts';
+import type { Clock, FeedAddress, FeedLink, FeedListener, KvFeed } from '../ports.ts';
+import type { NumberedBatch } from '../wire/kv-event-log.ts';
 
 export interface ZeromqSettings {
-  /** With nothing heard for so long, the replay socket is asked whether something was missed. */
-  quietUs: number;
-  /** A replay takes at most this. */
+  /** A replay is silent for no longer than this. */
   replayUs: number;
 }
 
-/** So long at a stretch, at most, the event loop reads events. */
+/** So long at a stretch, at most, the event loop takes messages in, of all engines together. */
 const WORK_US_MAX = 2_000;
+/** Messages between two looks at the clock. */
+const LOOK_MESSAGES = 32;
+/** What waits in the library; beyond, the engine is made to wait, or leaves out. */
+const MESSAGES_MAX = 10_000;
+const ANSWERS_MAX = 1_000;
 
 export class ZeromqFeed implements KvFeed {
-  readonly #parts: { clock: Clock; sink: Sink; settings: ZeromqSettings };
+  readonly #clock: Clock;
+  readonly #settings: ZeromqSettings;
+  /** When the event loop last turned, and who waits for it to turn. */
+  #turnUs = 0;
+  #turn: Promise<void> | undefined;
 
-  constructor(parts: { clock: Clock; sink: Sink; settings: ZeromqSettings }) {
-    this.#parts = parts;
+  constructor(given: { clock: Clock; settings: ZeromqSettings }) {
+    this.#clock = given.clock;
+    this.#settings = given.settings;
   }
 
-  subscribe(
-    worker: { id: WorkerId; endpoint: string; replay: string | undefined },
-    on: FeedListener,
-  ): Cancel {
-    const subscription = new Subscription(worker, on, this.#parts);
-    return () => subscription.close();
+  subscribe(address: FeedAddress, on: FeedListener): FeedLink {
+    const pause = () => this.#pause();
+    return new ZeromqLink(address, on, { pause, replayUs: this.#settings.replayUs });
+  }
+
+  /** Messages that are all there already would keep everybody else waiting: the loop turns in between. */
+  #pause(): Promise<void> | undefined {
+    if (this.#turn !== undefined) return this.#turn;
+    if (this.#clock.nowUs() - this.#turnUs < WORK_US_MAX) return undefined;
+    this.#turn = new Promise((resolve) => {
+      setImmediate(() => {
+        this.#turn = undefined;
+        this.#turnUs = this.#clock.nowUs();
+        resolve();
+      });
+    });
+    return this.#turn;
   }
 }
 
-class Subscription {
-  readonly #worker: { id: WorkerId; endpoint: string; replay: string | undefined };
-  readonly #on: FeedListener;
-  readonly #parts: { clock: Clock; sink: Sink; settings: ZeromqSettings };
-  readonly #live = new Subscriber({ receiveHighWaterMark: 100_000, linger: 0 });
-  #next = 0n;
-  #lastLive: bigint | undefined;
-  /** When the event loop last turned for us. */
-  #turnUs = 0;
-  #closed = false;
-  #cancelQuiet: Cancel = () => {};
-  /** Batches are taken one after the other, replays in between. */
-  #work: Promise<void> = Promise.resolve();
+interface LinkParts {
+  pause: () => Promise<void> | undefined;
+  replayUs: number;
+}
 
-  constructor(
-    worker: { id: WorkerId; endpoint: string; replay: string | undefined },
-    on: FeedListener,
-    parts: { clock: Clock; sink: Sink; settings: ZeromqSettings },
-  ) {
-    this.#worker = worker;
+class ZeromqLink implements FeedLink {
+  readonly replays: boolean;
+  readonly isReliable = false;
+  readonly #address: FeedAddress;
+  readonly #on: FeedListener;
+  readonly #parts: LinkParts;
+  readonly #live = new Subscriber({ receiveHighWaterMark: MESSAGES_MAX, linger: 0 });
+  readonly #asking = new Set<Dealer>();
+  #isClosed = false;
+
+  constructor(address: FeedAddress, on: FeedListener, parts: LinkParts) {
+    this.#address = address;
     this.#on = on;
     this.#parts = parts;
+    this.replays = address.replay !== undefined;
     try {
-      this.#live.connect(worker.endpoint);
+      this.#watchConnection();
+      this.#live.connect(address.endpoint);
     } catch (error) {
-      const sentence = `KV events of ${worker.id} cannot be had at ${worker.endpoint}: ${(error as Error).message}`;
-      parts.sink.note({ kind: 'warning', sentence });
       this.close();
-      // Later: whoever subscribes has not told of the worker yet.
-      queueMicrotask(() => on.lost(0));
+      const { message } = error as Error;
+      on.failed(`KV events cannot be had at ${address.endpoint}: ${message}`);
       return;
     }
     this.#live.subscribe();
-    this.#queue(() => this.#replay());
     void this.#listen();
   }
 
+  async *replay(from: number): AsyncGenerator<NumberedBatch> {
+    const { replay } = this.#address;
+    if (replay === undefined || this.#isClosed) return;
+    const receiveTimeout = this.#parts.replayUs / 1000;
+    const dealer = new Dealer({ receiveHighWaterMark: ANSWERS_MAX, linger: 0, receiveTimeout });
+    this.#asking.add(dealer);
+    try {
+      dealer.connect(replay);
+      const first = Buffer.alloc(8);
+      first.writeBigUInt64BE(BigInt(from));
+      await dealer.send(['', first]);
+      for await (const [, sequence, payload] of dealer) {
+        if (sequence?.length !== 8) throw new RangeError('a replay is of numbered batches');
+        const number = Number(sequence.readBigInt64BE());
+        if (number < 0) return;
+        if (payload !== undefined) yield { number, payload };
+      }
+    } finally {
+      this.#asking.delete(dealer);
+      dealer.close();
+    }
+  }
+
   close(): void {
-    this.#closed = true;
-    this.#cancelQuiet();
+    this.#isClosed = true;
     this.#live.close();
+    for (const dealer of this.#asking) dealer.close();
   }
 
   async #listen(): Promise<void> {
-    for await (const [, sequence, payload] of this.#live) {
-      if (sequence?.length !== 8 || payload === undefined) continue;
-      const number = sequence.readBigUInt64BE();
-      this.#queue(async () => {
-        if (this.#lastLive !== undefined && number <= this.#lastLive) this.#restarted();
-        this.#lastLive = number;
-        if (number > this.#next) await this.#replay();
-        if (number > this.#next) this.#lose(number);
-        this.#take(number, payload);
-      });
-    }
-  }
-
-  #queue(job: () => Promise<void>): void {
-    this.#work = this.#work.then(async () => {
-      await this.#pause();
-      if (this.#closed) return;
-      await job().catch((error: unknown) => this.#fail(error));
-      this.#cancelQuiet();
-      if (this.#closed || this.#worker.replay === undefined) return;
-      this.#cancelQuiet = this.#parts.clock.after(this.#parts.settings.quietUs, () =>
-        this.#queue(() => this.#replay()),
-      );
-    });
-  }
-
-  /** Batches that are all there already would keep everybody else waiting: the loop turns in between. */
-  async #pause(): Promise<void> {
-    const { clock } = this.#parts;
-    if (clock.nowUs() - this.#turnUs < WORK_US_MAX) return;
-    await new Promise((resolve) => setImmediate(resolve));
-    this.#turnUs = clock.nowUs();
-  }
-
-  /** Takes a batch if it is the next one; others are old, or come too early to be of use. */
-  #take(number: bigint, payload: Uint8Array): void {
-    if (number !== this.#next) return;
-    this.#next++;
+    let messages = 0;
     try {
-      this.#on.events(unpackEvents(payload));
-    } catch (error) {
-      const { sink } = this.#parts;
-      const reason = (error as Error).message;
-      sink.note({
-        kind: 'warning',
-        sentence: `${this.#worker.id} sent a KV event we cannot read: ${reason}`,
-      });
-      this.#on.lost(1);
-    }
-  }
-
-  #fail(error: unknown): void {
-    const sentence = `events of ${this.#worker.id} met an error of ours: ${(error as Error).message}`;
-    this.#parts.sink.note({ kind: 'warning', sentence });
-  }
-
-  #restarted(): void {
-    this.#next = 0n;
-    this.#on.events([{ kind: 'cleared' }]);
-  }
-
-  #lose(number: bigint): void {
-    const missing = Number(number - this.#next);
-    this.#next = number;
-    this.#on.lost(missing);
-  }
-
-  /** Asks for everything from the next batch on; whatever the socket still has is taken. */
-  async #replay(): Promise<void> {
-    const { replay } = this.#worker;
-    if (replay === undefined) return;
-    const { settings } = this.#parts;
-    const receiveTimeout = settings.replayUs / 1000;
-    const dealer = new Dealer({ receiveHighWaterMark: 0, linger: 0, receiveTimeout });
-    try {
-      dealer.connect(replay);
-      const from = Buffer.alloc(8);
-      from.writeBigUInt64BE(this.#next);
-      await dealer.send(['', from]);
-      for await (const [, sequence, payload] of dealer) {
-        if (sequence === undefined || payload === undefined) return;
-        const number = sequence.readBigInt64BE();
-        if (number < 0n || this.#closed) return;
-        if (number > this.#next) this.#lose(number);
-        this.#take(number, payload);
-        await this.#pause();
+      for await (const [, sequence, payload] of this.#live) {
+        if (sequence?.length !== 8 || payload === undefined) continue;
+        this.#on.batch(Number(sequence.readBigUInt64BE()), payload);
+        if (++messages % LOOK_MESSAGES === 0) await this.#parts.pause();
       }
-    } catch {
-      // No answer: the gap, if there is one, shows with the next live batch.
-    } finally {
-      dealer.close();
+    } catch (error) {
+      if (this.#isClosed) return;
+      const { message } = error as Error;
+      this.#on.failed(`KV events of ${this.#address.endpoint} broke off: ${message}`);
     }
+  }
+
+  /** Whoever is there after a break may be another engine. */
+  #watchConnection(): void {
+    let isBroken = false;
+    this.#live.events.on('disconnect', () => {
+      isBroken = true;
+    });
+    this.#live.events.on('handshake', () => {
+      if (isBroken && !this.#isClosed) this.#on.reconnected();
+      isBroken = false;
+    });
   }
 }

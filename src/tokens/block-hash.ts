@@ -44,10 +44,10 @@ export class ChainHasher implements BlockHasher {
     this.blockTokens = blockTokens;
   }
 
-  root(salt: string): BlockHash {
+  root(salt: string, lora: string = this.#lora): BlockHash {
     const identity = {
       fingerprint: this.#fingerprint,
-      lora_name: this.#lora === '' ? undefined : this.#lora,
+      lora_name: lora === '' ? undefined : lora,
       salt: salt === '' ? undefined : salt,
     };
     return xxh3(text.encode(JSON.stringify(identity)), ROOT_SEED);

@@ -1,4 +1,6 @@
 /** What the OpenAI wires share beside messages: sampling and the `nvext` extension. */
+import type { WorkerId } from '../model/ids.ts';
+import type { WorkerWants } from '../model/kernel-io.ts';
 import type { Hints, Sampling } from '../model/request.ts';
 import {
   type Json,
@@ -47,6 +49,7 @@ export function readHints(body: Json): Hints {
   const bounds = { min: -(2 ** 31) + 1, max: 2 ** 31 - 1 };
   const important = optionalNumber(agent.priority, 'nvext.agent_hints.priority', bounds);
   const first = optionalNumber(body.priority, 'priority', bounds);
+  const thread = optionalString(nvext.thread, 'nvext.thread');
   return {
     // Dynamo's grows with importance, vLLM's falls: ours is Dynamo's.
     priority: important ?? (first ? -first : 0),
@@ -57,8 +60,26 @@ export function readHints(body: Json): Hints {
     forcedOutput: Array.isArray(nvext.forced_output)
       ? tokenIds(nvext.forced_output, 'nvext.forced_output')
       : optionalString(nvext.forced_output, 'nvext.forced_output'),
+    wants: readWants(optionalObject(nvext.routing, 'nvext.routing')),
     extraFields: optionalList(nvext.extra_fields, 'nvext.extra_fields').map((field, i) =>
       string(field, `nvext.extra_fields[${i}]`),
     ),
+    ...(thread !== undefined && { thread }),
+  };
+}
+
+/** `nvext.routing`: what the request asks of the worker that serves it. */
+function readWants(routing: Json | undefined): WorkerWants | undefined {
+  if (routing === undefined) return undefined;
+  const labels = optionalObject(routing.labels, 'nvext.routing.labels') ?? {};
+  const tolerations = optionalList(routing.tolerations, 'nvext.routing.tolerations');
+  return {
+    worker: optionalString(routing.worker, 'nvext.routing.worker') as WorkerId | undefined,
+    adapter: optionalString(routing.adapter, 'nvext.routing.adapter'),
+    tolerations: tolerations.map((taint, i) => string(taint, `nvext.routing.tolerations[${i}]`)),
+    labels: Object.entries(labels).map(([name, value]): [string, string] => [
+      name,
+      string(value, `nvext.routing.labels.${name}`),
+    ]),
   };
 }

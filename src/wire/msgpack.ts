@@ -1,7 +1,10 @@
 /**
  * MessagePack, as far as KV events need it: what vLLM's publisher writes, and lenient reading of what
- * other engines do. Integers beyond 2^53 are bigints. Specification: msgpack.org.
+ * other engines do. Integers beyond 2^53 are bigints; `hash` and `ids` read the bulk of an event
+ * without making a value of each. Specification: msgpack.org.
  */
+import type { Words } from './words.ts';
+
 export type Packed =
   | null
   | boolean
@@ -83,6 +86,100 @@ export class MsgpackReader {
     }
   }
 
+  /** Opens an array: so many values follow. Undefined, and nothing is read, where none comes next. */
+  openArray(): number | undefined {
+    const tag = this.#peek();
+    let length = tag & 0x0f;
+    if (tag === 0xdc || tag === 0xdd) {
+      this.#at++;
+      length = tag === 0xdc ? this.#number(2, 'getUint16') : this.#number(4, 'getUint32');
+    } else if (tag >> 4 === 9) this.#at++;
+    else return undefined;
+    return this.#fits(length);
+  }
+
+  /** Opens a map: so many pairs of key and value follow. Otherwise as `openArray`. */
+  openMap(): number | undefined {
+    const tag = this.#peek();
+    let length = tag & 0x0f;
+    if (tag === 0xde || tag === 0xdf) {
+      this.#at++;
+      length = tag === 0xde ? this.#number(2, 'getUint16') : this.#number(4, 'getUint32');
+    } else if (tag >> 4 === 8) this.#at++;
+    else return undefined;
+    return this.#fits(length);
+  }
+
+  /** Whether a nil came; otherwise nothing is read. */
+  nil(): boolean {
+    if (this.#peek() !== 0xc0) return false;
+    this.#at++;
+    return true;
+  }
+
+  /** The next value's index in `words`; undefined, and the value is read, where it is none of them. */
+  word(words: Words): number | undefined {
+    const tag = this.#peek();
+    if (tag >> 5 === 5) {
+      this.#at++;
+      return words.find(this.#take(tag & 0x1f));
+    }
+    this.read();
+    return undefined;
+  }
+
+  /**
+   * A 64-bit hash into `into[at]` (its low half) and `into[at + 1]`: a signed or unsigned integer, or
+   * bytes, of which the last eight count. Anything else is a `RangeError`.
+   */
+  hash(into: Uint32Array, at: number): void {
+    const tag = this.#peek();
+    if (tag === 0xcf || tag === 0xd3) {
+      this.#at++;
+      into[at + 1] = this.#number(4, 'getUint32');
+      into[at] = this.#number(4, 'getUint32');
+      return;
+    }
+    const value = this.read();
+    if (typeof value === 'number' && Number.isInteger(value)) {
+      into[at] = value; // Modulo 2^32, negative ones too.
+      into[at + 1] = Math.floor(value / 0x1_0000_0000);
+    } else if (value instanceof Uint8Array) {
+      into[at] = wordOf(value, value.length - 4);
+      into[at + 1] = wordOf(value, value.length - 8);
+    } else throw new RangeError('a block hash is an integer or bytes');
+  }
+
+  /** `count` token ids into `into`; false where one of them is none, and all are read. */
+  ids(count: number, into: Uint32Array): boolean {
+    const bytes = this.#bytes;
+    let good = true;
+    for (let i = 0; i < count; i++) {
+      const at = this.#at;
+      const tag = bytes[at];
+      if (tag < 0x80) {
+        into[i] = tag;
+        this.#at = at + 1;
+      } else if (tag === 0xcd && at + 2 < bytes.length) {
+        into[i] = (bytes[at + 1] << 8) | bytes[at + 2];
+        this.#at = at + 3;
+      } else if (tag === 0xce && at + 4 < bytes.length) {
+        into[i] = this.#view.getUint32(at + 1);
+        this.#at = at + 5;
+      } else {
+        const id = this.read();
+        if (typeof id === 'number' && id >>> 0 === id) into[i] = id;
+        else good = false;
+      }
+    }
+    return good;
+  }
+
+  #peek(): number {
+    if (this.#at >= this.#bytes.length) throw new RangeError('MessagePack is cut short');
+    return this.#bytes[this.#at];
+  }
+
   #array(length: number): Packed[] {
     this.#enter(length);
     const items: Packed[] = [];
@@ -101,8 +198,13 @@ export class MsgpackReader {
 
   /** Bounds what a hostile length or nesting can make us do. */
   #enter(length: number): void {
-    if (length > this.#bytes.length - this.#at) throw new RangeError('MessagePack is cut short');
+    this.#fits(length);
     if (++this.#depth > 32) throw new RangeError('MessagePack is nested too deep');
+  }
+
+  #fits(length: number): number {
+    if (length > this.#bytes.length - this.#at) throw new RangeError('MessagePack is cut short');
+    return length;
   }
 
   #text(length: number): string {
@@ -144,6 +246,13 @@ type NumberGetter =
   | 'getFloat64';
 
 const UTF8 = new TextDecoder('utf-8', { ignoreBOM: true });
+
+/** Four bytes from `at` on, most significant first; what lies before the start is zero. */
+function wordOf(bytes: Uint8Array, at: number): number {
+  let word = 0;
+  for (let i = at; i < at + 4; i++) word = (word << 8) | (i < 0 ? 0 : bytes[i]);
+  return word >>> 0;
+}
 
 export class MsgpackWriter {
   #bytes = new Uint8Array(1024);

@@ -147,6 +147,7 @@ test('hints and names of a session are found where clients put them', () => {
     outputTokensExpected: 40,
     cacheSalt: 'salt',
     forcedOutput: undefined,
+    wants: undefined,
     extraFields: ['timing', 'worker_id'],
   });
   assert.equal(chatOf(ask).thinking, false);

@@ -1,79 +1,76 @@
 /**
- * KV events out, as vLLM publishes them: a ZeroMQ PUB socket with `[topic, sequence, payload]`, and a
- * ROUTER socket that repeats recent batches from a sequence number on.
+ * KV events out, as vLLM publishes them: a ZeroMQ PUB socket with `[topic, number, payload]`, and a
+ * ROUTER socket that repeats batches from a number on; where those are not kept any more it tells all
+ * that is held instead (wire/kv-event-log.ts).
  */
 import { Publisher, Router } from 'zeromq';
 import { must } from '../base/assert.ts';
-import type { KvEvent } from '../model/block.ts';
-import type { KvEvents } from '../ports.ts';
-import { packEvents } from '../wire/kv-events.ts';
+import { END_OF_REPLAY, numberBytes, readNumber } from '../wire/kv-event-frame.ts';
+import type { KvEventLog } from '../wire/kv-event-log.ts';
 
 export const KV_TOPIC = 'kv-events';
 
-/** Ends a replay, as vLLM marks it: sequence -1. */
-const END_OF_REPLAY = sequenceBytes(-1n);
+/** Of an answer, so many batches go out before the event loop turns. */
+const ANSWER_BATCHES = 16;
 
-export class EventPublisher implements KvEvents {
+export class EventPublisher {
   readonly endpoint: string;
   readonly replay: string;
   readonly #publisher: Publisher;
   readonly #router: Router;
-  readonly #kept: { sequence: bigint; payload: Uint8Array }[] = [];
-  readonly #batchesKept: number;
-  #next = 0n;
+  readonly #log: KvEventLog;
+  readonly #cancel: () => void;
   #sending: Promise<void> = Promise.resolve();
 
-  static async start(batchesKept: number): Promise<EventPublisher> {
+  static async start(log: KvEventLog): Promise<EventPublisher> {
     // A subscriber that is slow must not make us forget: it asks for a replay instead.
     const publisher = new Publisher({ sendHighWaterMark: 100_000, linger: 0 });
-    // Without a bound, since a replay that is cut is none; what is kept is bounded already.
+    // Without a bound, since a replay that is cut is none; what is held is bounded already.
     const router = new Router({ sendHighWaterMark: 0, linger: 0 });
     await publisher.bind('tcp://127.0.0.1:*');
     await router.bind('tcp://127.0.0.1:*');
-    return new EventPublisher(publisher, router, batchesKept);
+    return new EventPublisher(publisher, router, log);
   }
 
-  private constructor(publisher: Publisher, router: Router, batchesKept: number) {
+  private constructor(publisher: Publisher, router: Router, log: KvEventLog) {
     this.#publisher = publisher;
     this.#router = router;
-    this.#batchesKept = batchesKept;
+    this.#log = log;
     this.endpoint = must(publisher.lastEndpoint, 'a bound socket has an address');
     this.replay = must(router.lastEndpoint, 'a bound socket has an address');
+    this.#cancel = log.listen(({ number, payload }) => {
+      this.#sending = this.#sending
+        .then(() => this.#publisher.send([KV_TOPIC, numberBytes(number), payload]))
+        .catch(() => {}); // Only a closed socket fails here, and then nobody listens any more.
+    });
     void this.#answerReplays();
   }
 
-  publish(events: readonly KvEvent[]): void {
-    const sequence = this.#next++;
-    const payload = packEvents(events, Date.now() / 1000);
-    this.#kept.push({ sequence, payload });
-    if (this.#kept.length > this.#batchesKept) this.#kept.shift();
-    this.#sending = this.#sending
-      .then(() => this.#publisher.send([KV_TOPIC, sequenceBytes(sequence), payload]))
-      .catch(() => {}); // Only a closed socket fails here, and then nobody listens any more.
-  }
-
   close(): void {
+    this.#cancel();
     this.#publisher.close();
     this.#router.close();
   }
 
-  /** A request is `[client, '', first sequence]`. */
+  /** A request is `[client, '', first number]`. */
   async #answerReplays(): Promise<void> {
-    for await (const frames of this.#router) {
-      const [client, , from] = frames;
-      if (from === undefined || from.length !== 8) continue;
-      const first = from.readBigUInt64BE();
-      for (const { sequence, payload } of this.#kept) {
-        if (sequence < first) continue;
-        await this.#router.send([client, '', sequenceBytes(sequence), payload]);
+    for await (const [client, , from] of this.#router) {
+      const first = from === undefined ? undefined : readNumber(from);
+      if (first === undefined) continue;
+      try {
+        await this.#replay(client, first);
+      } catch {
+        return; // The socket was closed meanwhile.
       }
-      await this.#router.send([client, '', END_OF_REPLAY, '']);
     }
   }
-}
 
-function sequenceBytes(sequence: bigint): Buffer {
-  const bytes = Buffer.alloc(8);
-  bytes.writeBigInt64BE(sequence);
-  return bytes;
+  async #replay(client: Buffer, from: number): Promise<void> {
+    let sent = 0;
+    for (const { number, payload } of this.#log.since(from)) {
+      await this.#router.send([client, '', numberBytes(number), payload]);
+      if (++sent % ANSWER_BATCHES === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+    await this.#router.send([client, '', numberBytes(END_OF_REPLAY), '']);
+  }
 }
