@@ -43,6 +43,17 @@ export class LinearFit {
     return y;
   }
 
+  /** How far `predict(x)` may be off: one standard deviation as a share of it. */
+  deviation(x: readonly number[]): number {
+    const n = x.length;
+    let variance = 0;
+    for (let i = 0; i < n; i++) {
+      for (let j = 0; j < n; j++) variance += x[i] * this.#spread[i * n + j] * x[j];
+    }
+    const predicted = Math.max(this.predict(x), Number.EPSILON);
+    return (this.#settings.noise * Math.sqrt(Math.max(0, variance))) / predicted;
+  }
+
   observe(features: readonly number[], observed: number): void {
     const scale = Math.max(this.predict(features), Number.EPSILON);
     const x = features.map((feature) => feature / scale);

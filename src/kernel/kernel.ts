@@ -7,20 +7,22 @@
  *   firstTokenSent, progressed, finished, failed, cancelled ─► book ─► whoever waits is tried again
  *   blocksStored, blocksRemoved, blocksCleared, feedLost ─► index
  */
-import { assert, must, unreachable } from '../base/assert.ts';
+import { must, unreachable } from '../base/assert.ts';
 import type { Prng } from '../base/prng.ts';
-import type { RequestId, WorkerId } from '../model/ids.ts';
-import type { Arrival, Decision, Fact, Order } from '../model/kernel-io.ts';
+import type { WorkerId } from '../model/ids.ts';
+import type { Arrival, Fact, Order } from '../model/kernel-io.ts';
 import type { WorkerMode } from '../model/worker.ts';
 import { Book } from './book.ts';
+import { Confidence, type Evidence } from './confidence.ts';
 import { ExactIndex } from './index/exact.ts';
 import { PredictedIndex } from './index/predicted.ts';
-import { type Policy, seenBy } from './policy.ts';
+import { Placing } from './placing.ts';
+import type { Policy } from './policy.ts';
 import { type Waiter, Waiting } from './queue/waiting.ts';
-import { prefill } from './route/cost.ts';
+import { whyNobody } from './route/filter.ts';
 import { makePolicy } from './route/policies.ts';
-import { Survey } from './route/survey.ts';
-import { type Thread, Threads } from './session/threads.ts';
+import { Threads } from './session/threads.ts';
+import { Underway } from './underway.ts';
 import { Workers } from './workers.ts';
 
 export interface KernelSettings {
@@ -32,16 +34,12 @@ export interface KernelSettings {
   attemptsMax: number;
   tenantsMax: number;
   threadsMax: number;
+  indexBytesMax: number;
   predictedBlocksMax: number;
   predictedUsMax: number;
+  confidenceObservationsMin: number;
   /** Output tokens expected before any answer was seen. */
   outputTokensExpected: number;
-}
-
-/** A request that runs, beside its booking. */
-interface Running {
-  waiter: Waiter;
-  thread: Thread | undefined;
 }
 
 /** For the page. */
@@ -53,77 +51,85 @@ export interface KernelState {
   workers: {
     id: WorkerId;
     healthy: boolean;
+    draining: boolean;
     mode: WorkerMode;
+    confidence: Evidence;
     requests: number;
     indexedBlocks: number;
     blockTokens: number;
     liveThreads: number;
     liveTokens: number;
+    /** What its class's price curves were fitted to. */
+    curve: { prefills: number; answers: number };
   }[];
 }
 
+/** A prompt is compared with so many that are computed now, at some 2 µs each. */
+const UNDERWAY = { comparedMax: 64, eventsUsMax: 1_000_000 } as const;
+
 export class Kernel {
   readonly #settings: KernelSettings;
-  readonly #rng: Prng;
-  readonly #workers = new Workers();
+  readonly #workers: Workers;
   readonly #book = new Book();
-  readonly #exact = new ExactIndex();
+  readonly #exact: ExactIndex;
   readonly #predicted: PredictedIndex;
+  readonly #confidence: Confidence;
+  readonly #underway = new Underway(UNDERWAY);
   readonly #threads: Threads;
   readonly #waiting: Waiting;
-  readonly #survey: Survey;
-  readonly #running = new Map<RequestId, Running>();
-  #policy: Policy;
-  /** Running mean of answers' lengths. */
-  #outputTokens: number;
+  readonly #placing: Placing;
 
   /** Throws where there is no policy of the given name. */
   constructor(given: { settings: KernelSettings; rng: Prng }) {
     const { settings } = given;
     this.#settings = settings;
-    this.#rng = given.rng;
     this.#threads = new Threads(settings);
+    this.#workers = new Workers({ book: this.#book, threads: this.#threads });
+    this.#exact = new ExactIndex({ bytesMax: settings.indexBytesMax });
     this.#predicted = new PredictedIndex({
       blocksMax: settings.predictedBlocksMax,
       beliefUs: settings.predictedUsMax,
     });
+    const indexes = { exact: this.#exact, predicted: this.#predicted };
+    this.#confidence = new Confidence(settings, indexes);
     this.#waiting = new Waiting({
       requestsMax: settings.queueRequestsMax,
       waitUsMax: settings.queueUsMax,
     });
-    this.#survey = new Survey({
-      workers: this.#workers,
-      book: this.#book,
-      exact: this.#exact,
-      predicted: this.#predicted,
-      threads: this.#threads,
-      requestsPerSlotMax: settings.requestsPerSlotMax,
-    });
-    this.#outputTokens = settings.outputTokensExpected;
-    this.#policy = must(
-      makePolicy(settings.policy, settings),
-      `the policy ${settings.policy} exists`,
+    this.#placing = new Placing(
+      {
+        ...indexes,
+        workers: this.#workers,
+        book: this.#book,
+        threads: this.#threads,
+        confidence: this.#confidence,
+        underway: this.#underway,
+        rng: given.rng,
+      },
+      { ...settings, policy: this.#policyNamed(settings.policy) },
     );
   }
 
   get policy(): string {
-    return this.#policy.name;
+    return this.#placing.policy.name;
   }
 
   handle(nowUs: number, fact: Fact): Order[] {
     const orders: Order[] = [];
+    this.#placing.policy.hears?.(nowUs, fact);
     switch (fact.kind) {
       case 'arrived':
         this.#arrived(nowUs, fact.request, orders);
         break;
       case 'firstTokenSent':
         this.#book.firstToken(nowUs, fact.request);
+        this.#underway.computed(nowUs, fact.request);
         break;
       case 'progressed':
         this.#book.progress(fact.request, fact.outputTokens);
         break;
       case 'finished':
-        this.#finished(nowUs, fact);
+        this.#finished(nowUs, fact, orders);
         this.#serveWaiting(nowUs, orders);
         break;
       case 'failed':
@@ -132,41 +138,41 @@ export class Kernel {
         break;
       case 'cancelled':
         this.#waiting.remove(fact.request);
-        this.#end(nowUs, fact.request, 0);
+        this.#placing.ended(nowUs, fact.request, undefined);
         this.#serveWaiting(nowUs, orders);
         break;
       case 'workerJoined':
         this.#workers.joined(fact.worker);
+        this.#confidence.joined(fact.worker.id, fact.worker.hasEvents ? 'exact' : 'predicted');
         this.#serveWaiting(nowUs, orders);
         break;
       case 'workerLeft':
         this.#workers.left(fact.worker);
-        this.#threads.workerLeft(fact.worker);
+        this.#confidence.left(fact.worker);
         this.#forgetBlocks(fact.worker);
         break;
       case 'healthChanged':
         this.#setHealth(fact.worker, fact.healthy);
         this.#serveWaiting(nowUs, orders);
         break;
-      case 'blocksStored':
-        if (this.#listensTo(fact.worker)) this.#exact.stored(fact.worker, fact.hashes, fact.tier);
+      case 'drainChanged':
+        this.#setDraining(fact.worker, fact.draining);
+        this.#serveWaiting(nowUs, orders);
         break;
+      case 'blocksStored':
       case 'blocksRemoved':
-        if (this.#listensTo(fact.worker)) this.#exact.removed(fact.worker, fact.hashes, fact.tier);
+        this.#changed(fact);
         break;
       case 'blocksCleared':
         this.#forgetBlocks(fact.worker);
-        this.#setMode(fact.worker, 'exact');
+        this.#feedIs(fact.worker, 'exact');
         break;
       case 'feedLost':
         this.#forgetBlocks(fact.worker);
-        this.#setMode(fact.worker, 'predicted');
+        this.#feedIs(fact.worker, 'predicted');
         break;
       case 'policyChanged':
-        this.#policy = must(
-          makePolicy(fact.policy, this.#settings),
-          'a policy is checked at the door',
-        );
+        this.#placing.policy = this.#policyNamed(fact.policy);
         break;
       case 'ticked':
         this.#expire(nowUs, orders);
@@ -180,26 +186,31 @@ export class Kernel {
   }
 
   state(nowUs: number): KernelState {
+    this.#threads.lapse(nowUs);
     return {
-      policy: this.#policy.name,
+      policy: this.#placing.policy.name,
       waiting: this.#waiting.size,
       running: this.#book.size,
-      liveThreads: this.#threads.liveCount(nowUs),
-      workers: [...this.#workers.values()].map(({ worker, healthy, mode }) => {
-        const { id, blockTokens } = worker;
-        const live = this.#threads.live(nowUs, id, undefined);
-        const index = mode === 'exact' ? this.#exact : this.#predicted;
-        return {
-          id,
-          healthy,
-          mode,
-          requests: this.#book.count(id),
-          indexedBlocks: index.count(id),
-          blockTokens,
-          liveThreads: live.threads,
-          liveTokens: live.tokens,
-        };
-      }),
+      liveThreads: this.#threads.liveCount(),
+      workers: [...this.#workers.values()].map(
+        ({ worker, healthy, draining, mode, load, live, curve }) => {
+          const { id, blockTokens } = worker;
+          const index = mode === 'exact' ? this.#exact : this.#predicted;
+          return {
+            id,
+            healthy,
+            draining,
+            mode,
+            confidence: this.#confidence.evidence(id),
+            requests: load.requests,
+            indexedBlocks: index.count(id),
+            blockTokens,
+            liveThreads: live.threads,
+            liveTokens: live.tokens,
+            curve: curve.observations,
+          };
+        },
+      ),
     };
   }
 
@@ -208,7 +219,9 @@ export class Kernel {
     this.#exact.check();
     this.#predicted.check();
     this.#threads.check();
-    assert(this.#running.size === this.#book.size, 'each running request is booked');
+    this.#placing.check();
+    this.#confidence.check(this.#book.size);
+    this.#underway.check(this.#book.size);
   }
 
   #arrived(nowUs: number, request: Arrival, orders: Order[]): void {
@@ -244,58 +257,36 @@ export class Kernel {
   }
 
   #place(nowUs: number, waiter: Waiter, orders: Order[]): boolean {
-    const candidates = this.#survey.candidates(nowUs, waiter, this.#outputTokens);
-    if (candidates.length === 0) return false;
-    const seen = candidates.map((candidate) => seenBy(this.#policy, candidate, this.#book));
-    const chosen = this.#policy.choose(waiter.request, seen, this.#rng);
-    const decision: Decision = {
-      policy: this.#policy.name,
-      chosen,
-      candidates,
-      queuedUs: nowUs - waiter.arrivedUs,
-      attempt: waiter.attempt,
-    };
-    this.#reserve(nowUs, waiter, decision);
-    orders.push({ kind: 'dispatch', request: waiter.request.id, worker: chosen, decision });
+    const decision = this.#placing.place(nowUs, waiter);
+    if (decision === undefined) return false;
+    const { id } = waiter.request;
+    this.#waiting.remove(id);
+    orders.push({ kind: 'dispatch', request: id, worker: decision.chosen, decision });
     return true;
   }
 
-  #reserve(nowUs: number, waiter: Waiter, decision: Decision): void {
-    const { request } = waiter;
-    const { chosen } = decision;
-    const { worker, mode } = must(this.#workers.get(chosen), 'a policy chooses among candidates');
-    const candidate = decision.candidates.find((one) => one.worker === chosen);
-    const { matchedTokens } = must(candidate, 'a policy chooses among candidates');
-    const uncached = request.promptTokens - matchedTokens;
-    this.#book.reserve(nowUs, {
-      request: request.id,
-      worker: chosen,
-      prefillUs: Math.round(prefill(worker.prefill, uncached, request.promptTokens)),
-      promptTokens: request.promptTokens,
-      matchedTokens,
-    });
-    const { promptTokens } = request;
-    const thread = this.#threads.of(request);
-    if (thread !== undefined) this.#threads.placed(thread, chosen, { promptTokens, matchedTokens });
-    this.#running.set(request.id, { waiter, thread });
-    this.#waiting.remove(request.id);
-    if (mode === 'predicted') {
-      const capacityBlocks = Math.floor(worker.cacheTokens / worker.blockTokens);
-      this.#predicted.placed(nowUs, chosen, request.hashes, capacityBlocks);
+  #finished(nowUs: number, fact: Extract<Fact, { kind: 'finished' }>, orders: Order[]): void {
+    const change = this.#confidence.reported(fact.request, fact.cachedTokens);
+    const ended = this.#placing.ended(nowUs, fact.request, fact);
+    if (ended === undefined) return;
+    const { worker, alone, matchedTokens } = ended.booking;
+    const { hashes, blockTokens } = ended.waiter.request;
+    // What others were still computing was counted on, and not there yet: no sign of anything dropped.
+    if (fact.cachedTokens !== undefined && alone) {
+      const believed = Math.floor(matchedTokens / blockTokens);
+      const reported = Math.floor(fact.cachedTokens / blockTokens);
+      this.#predicted.confirm(worker, hashes, { believed, reported });
     }
-    this.#policy.placed?.(request, chosen);
-  }
-
-  #finished(nowUs: number, fact: Extract<Fact, { kind: 'finished' }>): void {
-    if (this.#end(nowUs, fact.request, fact.outputTokens) === undefined) return;
-    this.#outputTokens += (fact.outputTokens - this.#outputTokens) / 50;
+    if (change === undefined) return;
+    const state = this.#workers.get(worker);
+    if (state !== undefined) state.mode = change.to;
+    orders.push({ kind: 'warn', worker, sentence: change.sentence });
   }
 
   #failed(nowUs: number, fact: Extract<Fact, { kind: 'failed' }>, orders: Order[]): void {
-    const running = this.#running.get(fact.request);
-    if (this.#end(nowUs, fact.request, 0) === undefined || running === undefined || !fact.retry)
-      return;
-    const { waiter } = running;
+    const ended = this.#placing.ended(nowUs, fact.request, undefined);
+    if (ended === undefined || !fact.retry) return;
+    const { waiter } = ended;
     if (waiter.attempt >= this.#settings.attemptsMax) {
       orders.push({
         kind: 'reject',
@@ -310,41 +301,52 @@ export class Kernel {
     this.#serve(nowUs, { ...waiter, excluded, attempt: waiter.attempt + 1 }, orders);
   }
 
-  #end(nowUs: number, request: RequestId, outputTokens: number) {
-    const booking = this.#book.release(nowUs, request);
-    const running = this.#running.get(request);
-    this.#running.delete(request);
-    if (running?.thread !== undefined) this.#threads.ended(nowUs, running.thread, outputTokens);
-    return booking;
-  }
-
+  /** Where one found no room, nobody who needs as much finds any. */
   #serveWaiting(nowUs: number, orders: Order[]): void {
-    for (const waiter of this.#waiting.inOrder()) this.#place(nowUs, waiter, orders);
+    const full = new Map<string, number>();
+    for (const waiter of this.#waiting.inOrder()) {
+      const { model, promptTokens, wants } = waiter.request;
+      if (promptTokens >= (full.get(model) ?? Number.POSITIVE_INFINITY)) continue;
+      if (this.#place(nowUs, waiter, orders)) continue;
+      if (wants === undefined) full.set(model, promptTokens);
+    }
   }
 
   #expire(nowUs: number, orders: Order[]): void {
     for (const { request } of this.#waiting.takeExpired(nowUs)) {
-      const served = [...this.#workers.values()].some((state) => state.healthy);
+      const reason = whyNobody(request, this.#workers.serving(request.model));
       orders.push({
         kind: 'reject',
         request: request.id,
-        code: served ? 'queue_full' : 'no_worker',
-        sentence: served
-          ? 'All engines were busy for as long as a request may wait; try again later.'
-          : 'No engine that serves this model is up; try again later.',
+        code: reason === undefined ? 'queue_full' : 'no_worker',
+        sentence:
+          reason ?? 'All engines were busy for as long as a request may wait; try again later.',
         retryAfterUs: this.#settings.queueUsMax / 10,
       });
     }
   }
 
-  /** A worker that lost events says nothing more of use until it starts over. */
-  #listensTo(worker: WorkerId): boolean {
-    return this.#workers.get(worker)?.mode === 'exact';
+  #policyNamed(name: string): Policy {
+    return must(makePolicy(name, this.#settings), `the policy ${name} exists`);
+  }
+
+  #changed(fact: Extract<Fact, { kind: 'blocksStored' | 'blocksRemoved' }>): void {
+    const { worker, hashes, tier } = fact;
+    // A worker that lost events says nothing more of use until it starts over.
+    if (!this.#confidence.isHeard(worker)) return;
+    if (fact.kind === 'blocksStored') this.#exact.stored(worker, hashes, tier, fact.before);
+    else this.#exact.removed(worker, hashes, tier);
   }
 
   #forgetBlocks(worker: WorkerId): void {
     this.#exact.cleared(worker);
     this.#predicted.cleared(worker);
+    this.#underway.cleared(worker);
+  }
+
+  #setDraining(worker: WorkerId, draining: boolean): void {
+    const state = this.#workers.get(worker);
+    if (state !== undefined) state.draining = draining;
   }
 
   #setHealth(worker: WorkerId, healthy: boolean): void {
@@ -352,8 +354,9 @@ export class Kernel {
     if (state !== undefined) state.healthy = healthy;
   }
 
-  #setMode(worker: WorkerId, mode: WorkerMode): void {
+  /** A worker that lost events says nothing more of use until it starts over. */
+  #feedIs(worker: WorkerId, feed: 'exact' | 'predicted'): void {
     const state = this.#workers.get(worker);
-    if (state?.worker.hasEvents) state.mode = mode;
+    if (state?.worker.hasEvents) state.mode = this.#confidence.feed(worker, feed);
   }
 }

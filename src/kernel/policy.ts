@@ -1,37 +1,62 @@
 /** What decides where a request runs, and what it may see: rivals must not profit from our index. */
 import type { Prng } from '../base/prng.ts';
-import type { ThreadId, WorkerId } from '../model/ids.ts';
-import type { Arrival, Candidate } from '../model/kernel-io.ts';
-import type { Book } from './book.ts';
+import type { WorkerId } from '../model/ids.ts';
+import type { Arrival, Candidate, Fact } from '../model/kernel-io.ts';
+import type { Worker } from '../model/worker.ts';
 
 export interface Policy {
   readonly name: string;
-  /** `load`: who is there and how busy. `price`: also what each holds, and the price of running there. */
-  readonly view: 'load' | 'price';
+  readonly view: View;
   /**
    * One of `seen`, which is never empty. Choosing touches nothing but the policy's own memory, and
    * `placed` tells it what came of it.
    */
   choose(request: Arrival, seen: readonly Seen[], rng: Prng): WorkerId;
   placed?(request: Arrival, worker: WorkerId): void;
+  /** What became of requests and workers, before the kernel acts on it: for books of its own. */
+  hears?(nowUs: number, fact: Fact): void;
 }
+
+/**
+ * `load`: who is there and how busy. `placements`: the same; what workers hold it guesses from prompts
+ * it placed itself. `events`: what KV events say each holds. `price`: also our price of running there.
+ */
+export type View = 'load' | 'placements' | 'events' | 'price';
 
 export interface Seen {
   worker: WorkerId;
+  /** Its card: sizes and curves, which any router may be told. */
+  about: Worker;
   requests: number;
+  /** Leading prompt tokens it holds; 0 where the view has no events. */
+  matchedTokens: number;
+  /** Of them, those in lower tiers. */
+  hostTokens: number;
+  diskTokens: number;
   /** Only where the view is `price`. */
   price: Candidate | undefined;
 }
 
-export function seenBy(policy: Policy, candidate: Candidate, book: Book): Seen {
-  const { worker } = candidate;
-  const price = policy.view === 'price' ? candidate : undefined;
-  return { worker, requests: book.count(worker), price };
+/** What the policy's view lets through of what is known. */
+export function seenAs(
+  { view }: Policy,
+  about: Worker,
+  known: { requests: number; candidate: Candidate | undefined },
+): Seen {
+  const { requests, candidate } = known;
+  const events = view === 'events' || view === 'price' ? candidate : undefined;
+  return {
+    worker: about.id,
+    about,
+    requests,
+    matchedTokens: events?.matchedTokens ?? 0,
+    hostTokens: events?.hostTokens ?? 0,
+    diskTokens: events?.diskTokens ?? 0,
+    price: view === 'price' ? candidate : undefined,
+  };
 }
 
-/** How a request is told apart by policies that stick: its thread, or else how its prompt begins. */
-export function stickyKey(request: Arrival): string {
-  const thread: ThreadId | undefined = request.thread;
-  if (thread !== undefined) return `${request.tenant}/${thread}`;
-  return request.hashes.length > 0 ? `${request.tenant}#${request.hashes[0]}` : request.tenant;
+/** How policies that stick tell a request apart: by its thread; undefined where nobody knows it. */
+export function stickyKey({ tenant, thread }: Arrival): string | undefined {
+  return thread === undefined ? undefined : `${tenant}/${thread}`;
 }

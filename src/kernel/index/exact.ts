@@ -1,84 +1,137 @@
-/** Which worker holds which block in which tier, as KV events tell. Simple: a map of maps. */
-import { assert } from '../../base/assert.ts';
+/**
+ * Which worker holds which block in which tier, as KV events tell. It keeps within its bytes: what was
+ * stored and matched longest ago is forgotten first, the ends of chains before what they follow, so
+ * that a forgotten block makes a match shorter and never wrong.
+ */
 import { type BlockHash, type BlockHashes, TIERS, type Tier } from '../../model/block.ts';
 import type { WorkerId } from '../../model/ids.ts';
+import { Descent, type Matched, wordsOf } from './descent.ts';
+import { Holdings } from './holdings.ts';
+import { Members } from './members.ts';
+
+/** Share of the bytes that the table of blocks may take; sets of holders have the rest. */
+const TABLE_SHARE = 3 / 4;
+/** Of the sets' bytes, for those that no block has at the moment. */
+const IDLE_SHARE = 1 / 4;
+/** Places of blocks that are swept with each event, and for each block of it. */
+const SWEPT_PER_EVENT = 256;
+const SWEPT_PER_BLOCK = 8;
 
 export class ExactIndex {
-  /** Per block and worker, one bit per tier. */
-  readonly #holders = new Map<BlockHash, Map<WorkerId, number>>();
-  readonly #blocks = new Map<WorkerId, Set<BlockHash>>();
+  readonly #holdings: Holdings;
+  readonly #members: Members;
+  readonly #descent: Descent;
+  readonly #sideBytesMax: number;
+  /** Where the clock's hand stands that looks for what to forget. */
+  #hand = 0;
+  /** The new end of the chain that was shortened last. */
+  #ending = 0;
+  readonly #hash = new BigUint64Array(1);
+  readonly #hashWords = new Int32Array(this.#hash.buffer);
 
+  constructor(limits: { bytesMax: number }) {
+    const tableBytesMax = Math.floor(limits.bytesMax * TABLE_SHARE);
+    this.#sideBytesMax = limits.bytesMax - tableBytesMax;
+    const idleBytesMax = this.#sideBytesMax * IDLE_SHARE;
+    this.#holdings = new Holdings({ tableBytesMax, idleBytesMax });
+    this.#members = new Members(this.#holdings);
+    this.#descent = new Descent(this.#holdings);
+  }
+
+  /** Distinct blocks that somebody holds; of a worker that is gone, until they are swept out. */
   get blockCount(): number {
-    return this.#holders.size;
+    return this.#holdings.blockCount;
   }
 
-  /** Distinct blocks the worker holds. */
+  get bytes(): number {
+    return this.#holdings.bytes;
+  }
+
+  /** Distinct blocks the worker holds, as far as the index has room for them. */
   count(worker: WorkerId): number {
-    return this.#blocks.get(worker)?.size ?? 0;
+    const number = this.#members.numberOf(worker);
+    return number === undefined ? 0 : this.#holdings.blocks[number];
   }
 
-  stored(worker: WorkerId, hashes: BlockHashes, tier: Tier): void {
-    const bit = 1 << TIERS.indexOf(tier);
-    let blocks = this.#blocks.get(worker);
-    if (blocks === undefined) this.#blocks.set(worker, (blocks = new Set()));
-    for (const hash of hashes) {
-      let holders = this.#holders.get(hash);
-      if (holders === undefined) this.#holders.set(hash, (holders = new Map()));
-      holders.set(worker, (holders.get(worker) ?? 0) | bit);
-      blocks.add(hash);
+  /**
+   * Consecutive blocks of a chain, the first after the block `before`; undefined: it begins the chain.
+   * After a block that the index does not know, nothing can be matched, so nothing is kept.
+   */
+  stored(worker: WorkerId, hashes: BlockHashes, tier: Tier, before?: BlockHash): void {
+    this.#members.sweep(SWEPT_PER_EVENT + SWEPT_PER_BLOCK * hashes.length);
+    if (before !== undefined) {
+      const record = this.#find(before);
+      if (record === 0) return;
+      this.#holdings.matched(record);
     }
+    this.#makeRoom(hashes.length);
+    const record = before === undefined ? 0 : this.#find(before);
+    if (before !== undefined && record === 0) return;
+    const number = this.#members.admit(worker);
+    this.#holdings.store(number, wordsOf(hashes), { tier: TIERS.indexOf(tier), before: record });
   }
 
   removed(worker: WorkerId, hashes: BlockHashes, tier: Tier): void {
-    const bit = 1 << TIERS.indexOf(tier);
-    for (const hash of hashes) {
-      const holders = this.#holders.get(hash);
-      const before = holders?.get(worker);
-      if (holders === undefined || before === undefined) continue;
-      if ((before & ~bit) !== 0) holders.set(worker, before & ~bit);
-      else this.#drop(worker, hash, holders);
-    }
+    this.#members.sweep(SWEPT_PER_EVENT + SWEPT_PER_BLOCK * hashes.length);
+    const number = this.#members.numberOf(worker);
+    if (number === undefined) return;
+    this.#holdings.remove(number, wordsOf(hashes), TIERS.indexOf(tier));
   }
 
+  /** At once for whoever asks; the memory comes back with the next events. */
   cleared(worker: WorkerId): void {
-    for (const hash of this.#blocks.get(worker) ?? []) {
-      const holders = this.#holders.get(hash);
-      holders?.delete(worker);
-      if (holders?.size === 0) this.#holders.delete(hash);
-    }
-    this.#blocks.delete(worker);
+    this.#members.retire(worker);
+    this.#members.sweep(SWEPT_PER_EVENT);
   }
 
-  /** Leading blocks each worker holds, in any tier; workers that hold none are left out. */
-  depths(hashes: BlockHashes): Map<WorkerId, number> {
-    const depths = new Map<WorkerId, number>();
-    let active: WorkerId[] | undefined;
-    for (let i = 0; i < hashes.length; i++) {
-      const holders = this.#holders.get(hashes[i]);
-      if (holders === undefined) break;
-      active = active === undefined ? [...holders.keys()] : active.filter((w) => holders.has(w));
-      if (active.length === 0) break;
-      for (const worker of active) depths.set(worker, i + 1);
-    }
-    return depths;
+  /** Looks a prompt up for all workers; `matched` then tells of each, until the next look-up. */
+  look(hashes: BlockHashes): void {
+    this.#descent.look(wordsOf(hashes), this.#members.isAlive);
+  }
+
+  /** Of the prompt last looked up. */
+  matched(worker: WorkerId): Matched | undefined {
+    const number = this.#members.numberOf(worker);
+    return number === undefined ? undefined : this.#descent.matched(number);
+  }
+
+  /** Up to `count` workers that hold most of the prompt last looked up, most first. */
+  deepest(count: number): WorkerId[] {
+    return this.#descent.deepest(count).map((number) => this.#members.workerOf(number));
   }
 
   check(): void {
-    let held = 0;
-    for (const [hash, holders] of this.#holders) {
-      assert(holders.size > 0, 'a block without holders is forgotten');
-      held += holders.size;
-      for (const worker of holders.keys()) {
-        assert(this.#blocks.get(worker)?.has(hash) === true, 'a holder knows its block');
-      }
-    }
-    for (const blocks of this.#blocks.values()) held -= blocks.size;
-    assert(held === 0, 'each worker holds what it is said to hold');
+    this.#holdings.check();
   }
 
-  #drop(worker: WorkerId, hash: BlockHash, holders: Map<WorkerId, number>): void {
-    holders.delete(worker);
-    if (holders.size === 0) this.#holders.delete(hash);
-    this.#blocks.get(worker)?.delete(hash);
+  #find(hash: BlockHash): number {
+    this.#hash[0] = hash;
+    return this.#holdings.table.find(this.#hashWords[0], this.#hashWords[1]);
+  }
+
+  #makeRoom(blocks: number): void {
+    const { table } = this.#holdings;
+    while (
+      table.size > 0 &&
+      (table.size + blocks > table.sizeMax || this.#holdings.sideBytes > this.#sideBytesMax)
+    ) {
+      this.#forgetChainEnd();
+    }
+  }
+
+  /**
+   * The hand passes those that were touched since it came by last, and all that others follow; where it
+   * stops, a chain is forgotten from its end on, as far as room is needed.
+   */
+  #forgetChainEnd(): void {
+    const { table } = this.#holdings;
+    let leaf = this.#ending;
+    while (leaf === 0 || !this.#holdings.isIdleLeaf(leaf)) {
+      this.#hand = table.after(this.#hand);
+      if (this.#holdings.isIdleLeaf(this.#hand)) leaf = this.#hand;
+      else this.#holdings.passed(this.#hand);
+    }
+    this.#ending = this.#holdings.blockBefore(leaf);
+    this.#holdings.narrow(leaf, 0);
   }
 }

@@ -2,26 +2,31 @@
 import type { BlockHashes } from '../../model/block.ts';
 import type { WorkerId } from '../../model/ids.ts';
 import type { WorkerMode } from '../../model/worker.ts';
+import type { Matched } from './descent.ts';
 import type { ExactIndex } from './exact.ts';
 import type { PredictedIndex } from './predicted.ts';
 
 export interface Overlap {
-  /** Leading blocks of the prompt that are held. */
+  /** Leading blocks of the prompt that are held, by tier; undefined: not even the first. */
+  matched(worker: WorkerId, mode: WorkerMode): Matched | undefined;
+  /** The same in any tier. */
   blocks(worker: WorkerId, mode: WorkerMode): number;
 }
 
-/** Walks the exact index once, for all workers. */
+/** Looks into each index at most once, for all workers. Read it before the next one is made. */
 export function overlapOf(
   nowUs: number,
   hashes: BlockHashes,
-  indexes: { exact: ExactIndex; predicted: PredictedIndex },
+  { exact, predicted }: { exact: ExactIndex; predicted: PredictedIndex },
 ): Overlap {
-  const exact = indexes.exact.depths(hashes);
-  return {
-    blocks(worker, mode) {
-      if (mode === 'exact') return exact.get(worker) ?? 0;
-      if (mode === 'predicted') return indexes.predicted.depth(nowUs, worker, hashes);
-      return 0;
-    },
+  exact.look(hashes);
+  let isPredicted = false;
+  const matched = (worker: WorkerId, mode: WorkerMode) => {
+    if (mode === 'exact') return exact.matched(worker);
+    if (mode === 'loadOnly') return undefined;
+    if (!isPredicted) predicted.look(nowUs, hashes);
+    isPredicted = true;
+    return predicted.matched(worker);
   };
+  return { matched, blocks: (worker, mode) => matched(worker, mode)?.disk ?? 0 };
 }

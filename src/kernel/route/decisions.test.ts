@@ -4,7 +4,7 @@ import { Prng } from '../../base/prng.ts';
 import { table } from '../../base/text.ts';
 import { Config } from '../../model/config.ts';
 import type { RequestId, TenantId, ThreadId, WorkerId } from '../../model/ids.ts';
-import type { Decision, Fact } from '../../model/kernel-io.ts';
+import type { Decision, Fact, Terms } from '../../model/kernel-io.ts';
 import { Kernel } from '../kernel.ts';
 
 test('a morning of decisions, with every price', () => {
@@ -58,6 +58,7 @@ class Story {
       requestsMax: 64,
       cacheTokens: 12_000,
       hasEvents: true,
+      class: 'c',
       prefill: { perTokenUs: 100, perTokenContextUs: 0.05 },
       decode: { stepUs: 500, perSequenceUs: 300 },
     };
@@ -110,7 +111,7 @@ class Story {
   }
 
   #show(thread: string, tokens: number, { candidates, chosen }: Decision): void {
-    const names = Object.keys(candidates[0].terms);
+    const names = Object.keys(candidates[0].terms) as (keyof Terms)[];
     const rows = candidates.map(({ worker, matchedTokens, liveTokens, terms, totalUs }) => [
       worker === chosen ? '►' : '',
       worker,

@@ -1,14 +1,61 @@
-/** Who may serve a request at all. */
+/** Who may serve a request at all, and why nobody may. */
 import type { Arrival } from '../../model/kernel-io.ts';
 import type { WorkerState } from '../workers.ts';
 
-/** Workers that have the model, are well, and have room for the prompt in their context. */
-export function eligible(request: Arrival, workers: Iterable<WorkerState>): WorkerState[] {
-  const found: WorkerState[] = [];
-  for (const state of workers) {
-    const { worker, healthy } = state;
-    if (!healthy || !worker.models.includes(request.model)) continue;
-    if (request.promptTokens < worker.contextTokens) found.push(state);
+/** Why a worker may not serve a request; undefined where it may. Room is not asked here: it comes back. */
+export function obstacle(
+  request: Arrival,
+  state: Pick<WorkerState, 'worker' | 'healthy' | 'draining'>,
+): Obstacle | undefined {
+  const { worker, healthy, draining } = state;
+  if (!healthy) return 'unwell';
+  if (draining) return 'draining';
+  if (request.promptTokens >= worker.contextTokens) return 'context';
+  const { rules } = worker;
+  const { wants } = request;
+  if (rules === undefined && wants === undefined) return undefined;
+  if (wants?.worker !== undefined && wants.worker !== worker.id) return 'pin';
+  if (wants?.adapter !== undefined && rules?.adapters.includes(wants.adapter) !== true) {
+    return 'adapter';
   }
-  return found;
+  // Whole requests need a worker that does both.
+  const role = rules?.role ?? 'both';
+  if (role !== 'both' && role !== wants?.role) return 'role';
+  if (rules === undefined) return wants?.labels.length === 0 ? undefined : 'labels';
+  if (rules.tenants.length > 0 && !rules.tenants.includes(request.tenant)) return 'tenant';
+  if (rules.taints.some((taint) => wants?.tolerations.includes(taint) !== true)) return 'taint';
+  if (wants?.labels.some(([name, value]) => rules.labels[name] !== value)) return 'labels';
+  return undefined;
+}
+
+export type Obstacle = keyof typeof REASONS;
+
+/** What each obstacle means, after a number of engines. */
+const REASONS = {
+  unwell: 'not well',
+  draining: 'being drained',
+  context: 'too small for this prompt',
+  pin: 'not the engine the request names',
+  adapter: 'without the adapter it asks for',
+  role: 'for another phase only',
+  tenant: 'kept for other tenants',
+  taint: 'tainted, which it does not tolerate',
+  labels: 'without the labels it asks for',
+} as const;
+
+/** One sentence; undefined where somebody of the model's workers could serve it, given room. */
+export function whyNobody(request: Arrival, states: readonly WorkerState[]): string | undefined {
+  if (states.length === 0) return 'No engine that serves this model is up; try again later.';
+  const counts = new Map<Obstacle, number>();
+  for (const state of states) {
+    const found = obstacle(request, state);
+    if (found === undefined) return undefined;
+    counts.set(found, (counts.get(found) ?? 0) + 1);
+  }
+  const reasons = [...counts].map(
+    ([found, count]) => `${count} ${count === 1 ? 'is' : 'are'} ${REASONS[found]}`,
+  );
+  const engines = states.length === 1 ? 'The one engine' : `None of the ${states.length} engines`;
+  const may = states.length === 1 ? 'may not' : 'may';
+  return `${engines} of this model ${may} serve this request: ${reasons.join(', ')}.`;
 }

@@ -1,17 +1,38 @@
 /** Every policy by its name: ours, and the rivals it is measured against. */
 import type { Policy } from '../policy.ts';
 import { stator } from './choose.ts';
+import { aibrix } from './rivals/aibrix.ts';
+import { conductor } from './rivals/conductor.ts';
+import { dynamo, dynamoAgentic, dynamoDecay, dynamoW8 } from './rivals/dynamo.ts';
 import { leastRequests } from './rivals/least-requests.ts';
+import { llmD } from './rivals/llm-d.ts';
+import { lmetric } from './rivals/lmetric.ts';
+import { powerOfTwo } from './rivals/power-of-two.ts';
+import { preble } from './rivals/preble.ts';
 import { random } from './rivals/random.ts';
 import { roundRobin } from './rivals/round-robin.ts';
+import { smg } from './rivals/smg.ts';
 import { sticky } from './rivals/sticky.ts';
+import { vllmRouterHash } from './rivals/vllm-router-hash.ts';
 
 const MAKERS: Record<string, (limits: { threadsMax: number }) => Policy> = {
   stator: () => stator,
   random,
   'round-robin': roundRobin,
   'least-requests': leastRequests,
+  'power-of-two': powerOfTwo,
   sticky: ({ threadsMax }) => sticky(threadsMax),
+  dynamo,
+  'dynamo-w8': dynamoW8,
+  'dynamo-decay': dynamoDecay,
+  'dynamo-agentic': dynamoAgentic,
+  smg,
+  'llm-d': llmD,
+  'vllm-router-hash': vllmRouterHash,
+  aibrix,
+  preble,
+  conductor,
+  lmetric,
 };
 
 export const POLICY_NAMES: readonly string[] = Object.keys(MAKERS);

@@ -42,15 +42,19 @@ test('live tokens of a worker are those of the threads that sit there, whoever m
         threads.check();
         for (const worker of WORKERS) {
           const there = [...homes].filter(([, home]) => home === worker).map(([thread]) => thread);
-          const [except] = there;
-          const counted = there.filter((thread) => thread !== except);
-          const tokens = counted.reduce((sum, it) => sum + it.contextTokens - it.sharedTokens, 0);
-          assert.deepEqual(threads.live(nowUs, worker, except), {
+          const tokens = there.reduce((sum, it) => sum + it.contextTokens - it.sharedTokens, 0);
+          const active = there.filter((thread) => thread.running > 0).length;
+          assert.deepEqual(liveOn(threads, worker), {
             tokens,
-            threads: counted.length,
+            threads: there.length,
+            running: active,
           });
+          const [one] = there;
+          if (one === undefined) continue;
+          const own = one.contextTokens - one.sharedTokens;
+          assert.deepEqual(threads.seatOf(one), { worker, tokens: own });
         }
-        assert.equal(threads.liveCount(nowUs), homes.size);
+        assert.equal(threads.liveCount(), homes.size);
       }
     }),
     { numRuns: 150 },
@@ -102,12 +106,35 @@ test('a thread lapses after a gap no live one shows, not while it runs, and come
   }
   nowUs += 10_000;
   assert.ok(threads.lapseUs() < 60_000_000);
-  assert.deepEqual(threads.live(nowUs, worker, undefined), { tokens: 100, threads: 1 });
   threads.lapse(nowUs);
+  assert.deepEqual(liveOn(threads, worker), { tokens: 100, threads: 1, running: 0 });
   turn('gone');
-  assert.deepEqual(threads.live(nowUs, worker, undefined), { tokens: 200, threads: 2 });
+  assert.deepEqual(liveOn(threads, worker), { tokens: 200, threads: 2, running: 0 });
   const busy = threads.arrived(nowUs, TENANT, 'busy' as ThreadId);
   threads.placed(busy, worker, { promptTokens: 70, matchedTokens: 30 });
   nowUs += 3_600_000_000;
-  assert.deepEqual(threads.live(nowUs, worker, undefined), { tokens: 40, threads: 1 });
+  threads.lapse(nowUs);
+  assert.deepEqual(liveOn(threads, worker), { tokens: 40, threads: 1, running: 1 });
+  threads.check();
 });
+
+test('how long threads run and think is known from those that come back', () => {
+  const threads = new Threads({ tenantsMax: 5, threadsMax: 1000 });
+  assert.deepEqual(threads.pace(), { serviceUs: 0, gapUs: 0 });
+  let nowUs = 0;
+  for (let i = 0; i < 50; i++) {
+    const thread = threads.arrived(nowUs, TENANT, 's' as ThreadId);
+    threads.placed(thread, WORKERS[0], { promptTokens: 100, matchedTokens: 0 });
+    threads.ended((nowUs += 3_000), thread, 0);
+    nowUs += 9_000;
+  }
+  const { serviceUs, gapUs } = threads.pace();
+  assert.ok(Math.abs(serviceUs - 3_000) < 1, `${serviceUs}`);
+  // Gaps count up to the lapse, which is known to within one class of the histogram.
+  assert.ok(Math.abs(gapUs - 9_000) < 500, `${gapUs}`);
+});
+
+function liveOn(threads: Threads, worker: WorkerId) {
+  const { tokens, threads: count, running } = threads.live(worker);
+  return { tokens, threads: count, running };
+}

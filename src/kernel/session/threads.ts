@@ -9,6 +9,7 @@
 import { assert } from '../../base/assert.ts';
 import { Histogram } from '../../base/histogram.ts';
 import { Lru } from '../../base/lru.ts';
+import { RunningMean } from '../../base/running-mean.ts';
 import type { TenantId, ThreadId, WorkerId } from '../../model/ids.ts';
 
 export interface Thread {
@@ -23,24 +24,44 @@ export interface Thread {
   turns: number;
   running: number;
   lastUs: number;
+  arrivedUs: number;
 }
 
+/** The threads that sit on a worker. Live: they come and go. */
 export interface LiveThreads {
   /** Held by them alone. */
-  tokens: number;
-  threads: number;
+  readonly tokens: number;
+  readonly threads: number;
+  /** Of the threads, those that run something. */
+  readonly running: number;
+}
+
+/** How threads spend their time, as running means; both 0 before anything is known. */
+export interface Pace {
+  /** From a request's arrival to the end of its answer. */
+  serviceUs: number;
+  /** From there to the next request; gaps beyond the lapse count as long as the lapse. */
+  gapUs: number;
 }
 
 /** Fewer gaps than this say nothing about how long threads stay away. */
 const GAPS_MIN = 20;
+/** Running means look back so many requests. */
+const MEMORY = 200;
 
 export class Threads {
   readonly #byTenant: Lru<TenantId, Lru<ThreadId, Thread>>;
   readonly #threadsMax: number;
   readonly #seats = new Map<WorkerId, Seats>();
+  /** Of all that sit somewhere and run nothing, the one longest away first. */
+  readonly #idle = new Set<Thread>();
   readonly #gaps = new Histogram();
   #threadsSeen = 0;
   #turnsSeen = 0;
+  /** Of the gaps and turns seen so far; undefined where it must be reckoned anew. */
+  #lapseUs: number | undefined = Number.POSITIVE_INFINITY;
+  readonly #service = new RunningMean({ memory: MEMORY, prior: 0 });
+  readonly #gap = new RunningMean({ memory: MEMORY, prior: 0 });
 
   constructor(limits: { tenantsMax: number; threadsMax: number }) {
     this.#byTenant = new Lru(limits.tenantsMax);
@@ -54,11 +75,13 @@ export class Threads {
   /** A request of the thread arrived. */
   arrived(nowUs: number, tenant: TenantId, id: ThreadId): Thread {
     this.#turnsSeen++;
+    this.#lapseUs = undefined;
     const known = this.#threadsOf(tenant).get(id);
     if (known !== undefined) {
-      if (known.running === 0) this.#gaps.record((nowUs - known.lastUs) / 1e6);
+      if (known.running === 0) this.#gapEnded(nowUs - known.lastUs);
       known.turns++;
       known.lastUs = nowUs;
+      known.arrivedUs = nowUs;
       this.#seat(known);
       return known;
     }
@@ -72,6 +95,7 @@ export class Threads {
       turns: 1,
       running: 0,
       lastUs: nowUs,
+      arrivedUs: nowUs,
     };
     const evicted = this.#threadsOf(tenant).set(id, thread);
     if (evicted !== undefined) this.#unseat(evicted.value);
@@ -87,7 +111,7 @@ export class Threads {
       this.#unseat(thread);
       thread.home = worker;
       thread.sharedTokens = given.matchedTokens;
-      if (!this.#seats.has(worker)) this.#seats.set(worker, new Seats());
+      this.#seatsOf(worker);
     }
     thread.contextTokens = given.promptTokens;
     // A shorter prompt than before (a title, a compaction) shares no more than it has.
@@ -101,48 +125,87 @@ export class Threads {
     thread.running--;
     thread.contextTokens += outputTokens;
     thread.lastUs = nowUs;
+    this.#service.add(nowUs - thread.arrivedUs);
     this.#seat(thread);
   }
 
   workerLeft(worker: WorkerId): void {
-    for (const thread of this.#seats.get(worker)?.threads() ?? []) thread.home = undefined;
+    for (const thread of this.#seats.get(worker)?.threadsSeated() ?? []) {
+      thread.home = undefined;
+      this.#idle.delete(thread);
+    }
     this.#seats.delete(worker);
   }
 
-  /** Takes the seats of those that lapsed: whoever asks who is live need not pass them again. */
+  /** Takes the seats of those that lapsed: from then on, who sits somewhere is live. */
   lapse(nowUs: number): void {
     const lapsedUs = nowUs - this.lapseUs();
-    for (const seats of this.#seats.values()) {
-      for (const thread of seats.lapsed(lapsedUs)) seats.give(thread);
+    for (const thread of this.#idle) {
+      if (thread.lastUs >= lapsedUs) return;
+      this.#idle.delete(thread);
+      if (thread.home !== undefined) this.#seats.get(thread.home)?.give(thread);
     }
   }
 
-  /** The live threads that sit on a worker, `except` one. */
-  live(nowUs: number, worker: WorkerId, except: Thread | undefined): LiveThreads {
-    const seats = this.#seats.get(worker);
-    return seats?.live(nowUs - this.lapseUs(), except) ?? { tokens: 0, threads: 0 };
+  /** The live threads that sit on a worker: the same object until the worker leaves. */
+  live(worker: WorkerId): LiveThreads {
+    return this.#seatsOf(worker);
+  }
+
+  /** What `thread` counts for where it sits; undefined where it sits nowhere. */
+  seatOf(thread: Thread): { worker: WorkerId; tokens: number } | undefined {
+    if (thread.home === undefined) return undefined;
+    const tokens = this.#seats.get(thread.home)?.tokensOf(thread);
+    return tokens === undefined ? undefined : { worker: thread.home, tokens };
   }
 
   /** The gap after which a thread is more likely gone than thinking. */
   lapseUs(): number {
-    const goneShare = this.#threadsSeen / Math.max(1, this.#turnsSeen);
-    const gapS = this.#gaps.quantile(1 - goneShare);
-    if (gapS === undefined || this.#gaps.count < GAPS_MIN) return Number.POSITIVE_INFINITY;
-    return gapS * 1e6;
+    if (this.#lapseUs === undefined) {
+      const goneShare = this.#threadsSeen / Math.max(1, this.#turnsSeen);
+      const gapS = this.#gaps.quantile(1 - goneShare);
+      const known = gapS !== undefined && this.#gaps.count >= GAPS_MIN;
+      this.#lapseUs = known ? gapS * 1e6 : Number.POSITIVE_INFINITY;
+    }
+    return this.#lapseUs;
+  }
+
+  pace(): Pace {
+    return { serviceUs: this.#service.mean, gapUs: this.#gap.mean };
   }
 
   /** For the page: over all workers. */
-  liveCount(nowUs: number): number {
+  liveCount(): number {
     let count = 0;
-    for (const worker of this.#seats.keys()) count += this.live(nowUs, worker, undefined).threads;
+    for (const { threads } of this.#seats.values()) count += threads;
     return count;
   }
 
   check(): void {
     for (const [worker, seats] of this.#seats) {
       seats.check();
-      for (const thread of seats.threads()) assert(thread.home === worker, 'a thread sits at home');
+      for (const thread of seats.threadsSeated()) {
+        assert(thread.home === worker, 'a thread sits at home');
+        const idle = thread.running === 0;
+        assert(this.#idle.has(thread) === idle, 'who sits and runs nothing may lapse');
+      }
     }
+    let lastUs = Number.NEGATIVE_INFINITY;
+    for (const thread of this.#idle) {
+      assert(thread.lastUs >= lastUs, 'the one longest away lapses first');
+      lastUs = thread.lastUs;
+    }
+  }
+
+  #gapEnded(us: number): void {
+    this.#gaps.record(us / 1e6);
+    this.#gap.add(Math.min(us, this.lapseUs()));
+  }
+
+  #seatsOf(worker: WorkerId): Seats {
+    let seats = this.#seats.get(worker);
+    if (seats === undefined) this.#seats.set(worker, (seats = new Seats()));
+    return seats;
   }
 
   #threadsOf(tenant: TenantId): Lru<ThreadId, Thread> {
@@ -155,73 +218,71 @@ export class Threads {
   }
 
   #seat(thread: Thread): void {
+    this.#idle.delete(thread);
     if (thread.home === undefined) return;
     const seats = this.#seats.get(thread.home);
-    if (seats !== undefined) seats.take(thread);
-    else thread.home = undefined; // Its worker left while it was away.
+    if (seats === undefined) {
+      thread.home = undefined; // Its worker left while it was away.
+      return;
+    }
+    seats.take(thread);
+    if (thread.running === 0) this.#idle.add(thread);
   }
 
   #unseat(thread: Thread): void {
+    this.#idle.delete(thread);
     if (thread.home === undefined) return;
     this.#seats.get(thread.home)?.give(thread);
     thread.home = undefined;
   }
 }
 
-/** Of one worker: its live threads, the one longest away first, and the sum of what they hold. */
-class Seats {
-  /** Tokens each was counted with. */
-  readonly #seated = new Map<Thread, number>();
-  #tokens = 0;
+/** Of one worker: its live threads, and the sums of what they hold. */
+class Seats implements LiveThreads {
+  tokens = 0;
+  running = 0;
+  readonly #seated = new Map<Thread, { tokens: number; runs: boolean }>();
 
-  threads(): Iterable<Thread> {
+  get threads(): number {
+    return this.#seated.size;
+  }
+
+  threadsSeated(): Iterable<Thread> {
     return this.#seated.keys();
   }
 
-  /** Anew, at the end, where it has a seat. */
+  tokensOf(thread: Thread): number | undefined {
+    return this.#seated.get(thread)?.tokens;
+  }
+
+  /** Anew where it has a seat. */
   take(thread: Thread): void {
     this.give(thread);
     const tokens = thread.contextTokens - thread.sharedTokens;
-    this.#seated.set(thread, tokens);
-    this.#tokens += tokens;
+    const runs = thread.running > 0;
+    this.#seated.set(thread, { tokens, runs });
+    this.tokens += tokens;
+    if (runs) this.running++;
   }
 
   give(thread: Thread): void {
-    const tokens = this.#seated.get(thread);
-    if (tokens === undefined) return;
+    const seat = this.#seated.get(thread);
+    if (seat === undefined) return;
     this.#seated.delete(thread);
-    this.#tokens -= tokens;
-  }
-
-  /** Those that run nothing and were last heard of before. */
-  *lapsed(beforeUs: number): Generator<Thread> {
-    for (const thread of this.#seated.keys()) {
-      if (thread.running > 0) continue;
-      if (thread.lastUs >= beforeUs) return;
-      yield thread;
-    }
-  }
-
-  /** Of those heard of since, `except` one. */
-  live(sinceUs: number, except: Thread | undefined): LiveThreads {
-    const live = { tokens: this.#tokens, threads: this.#seated.size };
-    const leave = (thread: Thread) => {
-      const tokens = this.#seated.get(thread);
-      if (tokens === undefined) return;
-      live.tokens -= tokens;
-      live.threads--;
-    };
-    for (const thread of this.lapsed(sinceUs)) if (thread !== except) leave(thread);
-    if (except !== undefined) leave(except);
-    return live;
+    this.tokens -= seat.tokens;
+    if (seat.runs) this.running--;
   }
 
   check(): void {
     let tokens = 0;
-    for (const counted of this.#seated.values()) {
-      assert(counted >= 0, 'no thread holds less than nothing');
-      tokens += counted;
+    let running = 0;
+    for (const [thread, seat] of this.#seated) {
+      assert(seat.tokens >= 0, 'no thread holds less than nothing');
+      assert(seat.runs === thread.running > 0, 'who runs is known');
+      tokens += seat.tokens;
+      if (seat.runs) running++;
     }
-    assert(tokens === this.#tokens, 'what sits here is what it sums to');
+    assert(tokens === this.tokens, 'what sits here is what it sums to');
+    assert(running === this.running, 'who runs here is counted');
   }
 }

@@ -1,13 +1,11 @@
 import type { Policy } from '../../policy.ts';
+import { leastOf } from './least.ts';
 
 /** Whoever has the fewest requests; among equals one at random. */
 export function leastRequests(): Policy {
   return {
     name: 'least-requests',
     view: 'load',
-    choose(_request, seen, rng) {
-      const least = Math.min(...seen.map((one) => one.requests));
-      return rng.pick(seen.filter((one) => one.requests === least)).worker;
-    },
+    choose: (_request, seen, rng) => leastOf(seen, (one) => one.requests, rng).worker,
   };
 }

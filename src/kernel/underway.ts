@@ -1,0 +1,159 @@
+/**
+ * Prompts that are being computed, or were a moment ago: no event tells of their blocks yet, but whoever
+ * comes with the same beginning finds them there, since engines let it wait for them. Without this each
+ * of many siblings that start together would seem to find nothing, and so would a next turn that comes
+ * faster than events do.
+ */
+import { assert } from '../base/assert.ts';
+import type { BlockHash, BlockHashes } from '../model/block.ts';
+import type { RequestId, WorkerId } from '../model/ids.ts';
+import { wordsOf } from './index/descent.ts';
+
+interface Prompt {
+  readonly worker: WorkerId;
+  readonly hashes: BlockHashes;
+  /** The same, two words a hash: reading those makes no garbage. */
+  readonly words: Int32Array;
+  /** From then on events have told of it; undefined while it is computed. */
+  untilUs: number | undefined;
+  isGone: boolean;
+}
+
+/** Prompts that start alike, in the order they came; those that are gone are swept up now and then. */
+interface Siblings {
+  prompts: Prompt[];
+  goneCount: number;
+}
+
+export interface UnderwayLimits {
+  /** A prompt is compared with so many others at most, the newest of them. */
+  comparedMax: number;
+  /** Events of what was computed have come by then. */
+  eventsUsMax: number;
+}
+
+export class Underway {
+  readonly #limits: UnderwayLimits;
+  readonly #byRequest = new Map<RequestId, Prompt>();
+  /** Computed ones, in order of their time. */
+  #fading: Prompt[] = [];
+  #faded = 0;
+  /** By the hash of their first block: others have nothing in common. */
+  readonly #byStart = new Map<BlockHash, Siblings>();
+
+  constructor(limits: UnderwayLimits) {
+    this.#limits = limits;
+  }
+
+  started(request: RequestId, worker: WorkerId, hashes: BlockHashes): void {
+    if (hashes.length === 0) return;
+    const words = wordsOf(hashes);
+    const prompt: Prompt = { worker, hashes, words, untilUs: undefined, isGone: false };
+    this.#byRequest.set(request, prompt);
+    const siblings = this.#byStart.get(hashes[0]);
+    if (siblings !== undefined) siblings.prompts.push(prompt);
+    else this.#byStart.set(hashes[0], { prompts: [prompt], goneCount: 0 });
+  }
+
+  /** Its first token came: all of it is computed. */
+  computed(nowUs: number, request: RequestId): void {
+    const prompt = this.#byRequest.get(request);
+    if (prompt === undefined) return;
+    this.#byRequest.delete(request);
+    prompt.untilUs = nowUs + this.#limits.eventsUsMax;
+    this.#fading.push(prompt);
+    this.#fade(nowUs);
+  }
+
+  /** It will not be computed any more. Does nothing where it was. */
+  dropped(request: RequestId): void {
+    const prompt = this.#byRequest.get(request);
+    if (prompt === undefined) return;
+    this.#byRequest.delete(request);
+    this.#leave(prompt);
+  }
+
+  /** The worker's cache was emptied: what it computes now is all it will have. */
+  cleared(worker: WorkerId): void {
+    for (const prompt of this.#fading) {
+      if (prompt.worker === worker && !prompt.isGone) this.#leave(prompt);
+    }
+  }
+
+  /** Leading blocks of `hashes` on each worker; workers that have none are left out. */
+  depths(nowUs: number, hashes: BlockHashes): Map<WorkerId, number> {
+    this.#fade(nowUs);
+    const depths = new Map<WorkerId, number>();
+    const siblings = hashes.length === 0 ? undefined : this.#byStart.get(hashes[0]);
+    if (siblings === undefined) return depths;
+    const { prompts } = siblings;
+    const words = wordsOf(hashes);
+    let compared = 0;
+    for (let i = prompts.length - 1; i >= 0 && compared < this.#limits.comparedMax; i--) {
+      const prompt = prompts[i];
+      if (prompt.isGone) continue;
+      compared++;
+      const known = depths.get(prompt.worker) ?? 0;
+      const depth = common(words, prompt.words, known);
+      if (depth > known) depths.set(prompt.worker, depth);
+    }
+    return depths;
+  }
+
+  /** `running`: requests that are placed now. */
+  check(running: number): void {
+    assert(this.#byRequest.size <= running, 'what is computed is a request that runs');
+    let there = 0;
+    for (const [start, { prompts, goneCount }] of this.#byStart) {
+      assert(prompts.length > goneCount, 'no start is kept without a prompt');
+      for (const { hashes } of prompts) assert(hashes[0] === start, 'siblings start alike');
+      assert(prompts.filter(({ isGone }) => isGone).length === goneCount, 'who is gone is counted');
+      there += prompts.length - goneCount;
+    }
+    const fading = this.#fading.slice(this.#faded).filter(({ isGone }) => !isGone).length;
+    assert(there === this.#byRequest.size + fading, 'each prompt is found by its start');
+  }
+
+  #fade(nowUs: number): void {
+    const fading = this.#fading;
+    while (this.#faded < fading.length && (fading[this.#faded].untilUs ?? 0) <= nowUs) {
+      const prompt = fading[this.#faded++];
+      if (!prompt.isGone) this.#leave(prompt);
+    }
+    if (this.#faded <= fading.length / 2) return;
+    this.#fading = fading.slice(this.#faded);
+    this.#faded = 0;
+  }
+
+  #leave(prompt: Prompt): void {
+    prompt.isGone = true;
+    const start = prompt.hashes[0];
+    const siblings = this.#byStart.get(start);
+    assert(siblings !== undefined, 'a prompt is found by its start');
+    siblings.goneCount++;
+    if (siblings.goneCount <= siblings.prompts.length / 2) return;
+    siblings.prompts = siblings.prompts.filter(({ isGone }) => !isGone);
+    siblings.goneCount = 0;
+    if (siblings.prompts.length === 0) this.#byStart.delete(start);
+  }
+}
+
+/**
+ * Blocks two chains share from their start, if more than `atLeast`. Hashes are chained: where two are
+ * equal, all before them are, so it is found by halving.
+ */
+function common(a: Int32Array, b: Int32Array, atLeast: number): number {
+  let high = Math.min(a.length, b.length) / 2;
+  if (high <= atLeast || (atLeast > 0 && !same(a, b, atLeast))) return atLeast;
+  let low = atLeast;
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (same(a, b, middle - 1)) low = middle;
+    else high = middle - 1;
+  }
+  return low;
+}
+
+function same(a: Int32Array, b: Int32Array, block: number): boolean {
+  return a[2 * block] === b[2 * block] && a[2 * block + 1] === b[2 * block + 1];
+}
