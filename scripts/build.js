@@ -29,9 +29,10 @@ for (const project of ['tsconfig.build.json', 'src/dashboard/page/tsconfig.json'
 for (const asset of [
   'dashboard/page/index.html',
   'dashboard/page/style.css',
+  'sim/profiles',
   'tokens/block-hash.wasm',
   'weights/demo-tokenizer.bpe',
 ]) {
-  cpSync(join(root, 'src', asset), join(root, 'dist', asset));
+  cpSync(join(root, 'src', asset), join(root, 'dist', asset), { recursive: true });
 }
 chmodSync(join(root, 'dist', 'main.js'), 0o755);

@@ -10,7 +10,14 @@ import type { Part } from '../model/part.ts';
 import { type Chat, FREE, GREEDY } from '../model/request.ts';
 import type { Job, PartParser } from '../ports.ts';
 import type { Agent } from './agents.ts';
-import { DecisionLog, type Scene, type SceneOptions, SIM_MODEL, setScene } from './scene.ts';
+import {
+  DecisionLog,
+  FEED_SETTINGS,
+  type Scene,
+  type SceneOptions,
+  SIM_MODEL,
+  setScene,
+} from './scene.ts';
 
 /** The kernel hears of every so many tokens, as from the relay. */
 const PROGRESS_TOKENS = 16;
@@ -54,7 +61,8 @@ class FastWorld {
     const { plane, workers, clock } = this.#scene;
     this.#engines = new Map(workers.map(({ worker, engine }) => [worker.id, engine]));
     const host = { tell: (fact: Fact) => this.#tell(fact) };
-    const feed = new Feed({ host, feed: plane, sink: { note: () => {} } });
+    const sink = { note: () => {} };
+    const feed = new Feed({ host, feed: plane, clock, sink, settings: FEED_SETTINGS });
     for (const { worker } of workers) {
       feed.start(worker.id, { endpoint: '', replay: undefined }, options.tokens.hasher);
       this.#tell({ kind: 'workerJoined', worker });

@@ -18,6 +18,17 @@ import { SimClock } from './clock.ts';
 
 export const SIM_MODEL = 'simulated';
 
+/** Of KV events, which come in order here, and cost no time. */
+export const FEED_SETTINGS = {
+  sliceUs: 2_000,
+  queueBytesMax: 64 * 1024 * 1024,
+  bytesMax: 32 * 1024 * 1024,
+  orphansMax: 8192,
+  quietUs: 1_000_000,
+  resyncUsMin: 1_000_000,
+  resyncUsMax: 60_000_000,
+};
+
 export interface SceneOptions {
   seed: number;
   agents: readonly Agent[];
@@ -98,6 +109,7 @@ function makeWorker(id: WorkerId, options: SceneOptions, clock: SimClock, plane:
     requestsMax: slots + waitingMax,
     cacheTokens: blocksMax * blockTokens,
     hasEvents: true,
+    class: SIM_MODEL,
     prefill: { perTokenUs: curve.perTokenUs, perTokenContextUs: curve.perTokenContextUs },
     decode: { stepUs: curve.baseUs, perSequenceUs: curve.perSequenceUs },
   };

@@ -18,7 +18,14 @@ import type { Note } from '../ports.ts';
 import { openaiChat } from '../wire/openai-chat.ts';
 import { SseReader } from '../wire/sse.ts';
 import type { Agent } from './agents.ts';
-import { DecisionLog, type Scene, type SceneOptions, SIM_MODEL, setScene } from './scene.ts';
+import {
+  DecisionLog,
+  FEED_SETTINGS,
+  type Scene,
+  type SceneOptions,
+  SIM_MODEL,
+  setScene,
+} from './scene.ts';
 
 export async function simulateWhole(
   options: SceneOptions,
@@ -45,11 +52,11 @@ class WholeWorld {
     const { tokens, prompts } = options;
     const known = new Map([[SIM_MODEL, { tokens, prompts, fingerprint: '' }]]);
     const models = new Models({ known, aliases: new Map() });
-    const feed = new Feed({ host, feed: plane, sink });
+    const feed = new Feed({ host, feed: plane, clock, sink, settings: FEED_SETTINGS });
     const checks = { checkUs: 1_000_000_000_000, recheckUs: 1_000_000_000_000 };
     this.#roster = new Roster({ directory: plane, host, models, feed, clock, sink, ...checks });
     const access = new Access({ keys: [], trustedProxies: [], host: 'localhost' });
-    const receipts = new Receipts(100);
+    const receipts = new Receipts({ receiptsMax: 100, receiptsBytesMax: 1_000_000 });
     const rng = new Prng(options.seed).fork('serve');
     this.#serve = new Serve({
       access,
@@ -128,13 +135,17 @@ function macrotask(): Promise<void> {
 }
 
 function callOf(session: string, body: unknown, reply: Reply): Call {
+  const bytes = new TextEncoder().encode(JSON.stringify(body));
   return {
     method: 'POST',
     path: '/v1/chat/completions',
     query: new URLSearchParams(),
     headers: { host: 'localhost', 'x-stator-session-id': session, 'x-tenant-id': DEFAULT_TENANT },
     remote: '127.0.0.1',
-    body: async () => new TextEncoder().encode(JSON.stringify(body)),
+    body: async () => bytes,
+    stream: async function* () {
+      yield bytes;
+    },
     signal: new AbortController().signal,
     requestId: session,
     reply,

@@ -1,0 +1,174 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { Prng } from '../base/prng.ts';
+import { BlockSpace } from './block-space.ts';
+import { ChainCache } from './chain-cache.ts';
+
+test('after any run of sequences the cache holds, and says, what two plain lists would', () => {
+  fc.assert(
+    fc.property(fc.integer(), (seed) => {
+      const rng = new Prng(seed);
+      const space = new BlockSpace();
+      const sizes = { deviceBlocks: 12 + rng.below(20), hostBlocks: rng.below(3) * 15 };
+      const cache = new ChainCache(space, sizes);
+      const twin = new Twin(sizes);
+      const paths = somePaths(rng, space);
+      const running: { path: Int32Array; kept: number; blocks: number }[] = [];
+      for (let i = 0; i < 120; i++) {
+        if (running.length > 0 && rng.below(2) === 0) {
+          const one = running[rng.below(running.length)];
+          const to = Math.min(one.path.length, one.kept + 1 + rng.below(6));
+          cache.computed(one.path, one.kept, to);
+          twin.computed(one.path, one.kept, to);
+          one.kept = to;
+          if (to === one.path.length) {
+            running.splice(running.indexOf(one), 1);
+            cache.release(one.path, to, one.blocks - to);
+            twin.release(one.path, to, one.blocks - to);
+          }
+        } else {
+          const path = rng.pick(paths);
+          const match = cache.match(path, path.length - 1);
+          assert.deepEqual(match, twin.match(path, path.length - 1));
+          const fresh = path.length - match.blocks + rng.below(3);
+          const admitted = cache.admit(path, match.blocks, fresh);
+          assert.equal(admitted, twin.admit(path, match.blocks, fresh));
+          if (admitted) running.push({ path, kept: match.blocks, blocks: match.blocks + fresh });
+        }
+        cache.check();
+        twin.hears(cache, paths);
+      }
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test('a path that no cache holds and nobody plays leaves its numbers to another of its length', () => {
+  const space = new BlockSpace();
+  const cache = new ChainCache(space, { deviceBlocks: 3, hostBlocks: 0 });
+  const first = pathFrom(space.open(3), 3);
+  const before = space.hashes(first).join();
+  play(cache, first);
+  space.close(first[0]);
+  const second = pathFrom(space.open(3), 3);
+  assert.notEqual(second[0], first[0], 'the first still lies in cache');
+  play(cache, second);
+  space.close(second[0]);
+  const third = space.open(3);
+  assert.equal(third, first[0], 'the second pushed the first out');
+  assert.notEqual(space.hashes(pathFrom(third, 3)).join(), before, 'but its hashes are new');
+  assert.equal(cache.match(pathFrom(third, 3), 3).blocks, 0);
+});
+
+function play(cache: ChainCache, path: Int32Array): void {
+  const { blocks } = cache.match(path, path.length);
+  assert.ok(cache.admit(path, blocks, path.length - blocks));
+  cache.computed(path, blocks, path.length);
+  cache.release(path, path.length, 0);
+  cache.check();
+}
+
+const pathFrom = (base: number, length: number) => Int32Array.from({ length }, (_, i) => base + i);
+
+/** A tree: sessions that share a beginning, each with turns that go on from one another. */
+function somePaths(rng: Prng, space: BlockSpace): Int32Array[] {
+  const shared = space.open(4);
+  return Array.from({ length: 3 }, () => space.open(14)).flatMap((own) => {
+    const begin = rng.below(5);
+    return Array.from({ length: 4 }, () =>
+      Int32Array.from({ length: begin + 1 + rng.below(10) }, (_, i) =>
+        i < begin ? shared + i : own + i,
+      ),
+    );
+  });
+}
+
+/** The dumb twin: what is idle in each tier as a list, the unused for longest first. */
+class Twin {
+  readonly #sizes: { deviceBlocks: number; hostBlocks: number };
+  readonly #pins = new Map<number, number>();
+  #idle: number[] = [];
+  #host: number[] = [];
+  #reserved = 0;
+  /** What the news said so far. */
+  readonly #heard = { device: new Set<number>(), host: new Set<number>() };
+
+  constructor(sizes: { deviceBlocks: number; hostBlocks: number }) {
+    this.#sizes = sizes;
+  }
+
+  match(path: Int32Array, usable: number): { blocks: number; hostBlocks: number } {
+    let blocks = 0;
+    let hostBlocks = 0;
+    for (const block of path.subarray(0, usable)) {
+      if (this.#host.includes(block)) hostBlocks++;
+      else if (!this.#pins.has(block) && !this.#idle.includes(block)) break;
+      blocks++;
+    }
+    return { blocks, hostBlocks };
+  }
+
+  admit(path: Int32Array, matched: number, fresh: number): boolean {
+    const pinned = new Set([...this.#pins.keys(), ...path.subarray(0, matched)]);
+    if (pinned.size + this.#reserved + fresh > this.#sizes.deviceBlocks) return false;
+    this.#reserved += fresh;
+    for (const block of path.subarray(0, matched)) this.#pin(block);
+    while (this.#pins.size + this.#idle.length + this.#reserved > this.#sizes.deviceBlocks) {
+      this.#host.push(this.#idle.shift() as number);
+    }
+    while (this.#host.length > this.#sizes.hostBlocks) this.#host.shift();
+    return true;
+  }
+
+  computed(path: Int32Array, from: number, to: number): void {
+    this.#reserved -= to - from;
+    for (const block of path.subarray(from, to)) this.#pin(block);
+  }
+
+  release(path: Int32Array, count: number, unused: number): void {
+    this.#reserved -= unused;
+    for (const block of path.slice(0, count).reverse()) {
+      const pins = (this.#pins.get(block) as number) - 1;
+      if (pins > 0) this.#pins.set(block, pins);
+      else {
+        this.#pins.delete(block);
+        this.#idle.push(block);
+      }
+    }
+  }
+
+  /** The news add up to what lies where. */
+  hears(cache: ChainCache, paths: readonly Int32Array[]): void {
+    for (const one of cache.takeNews()) {
+      const { kind, tier, blocks } = one;
+      if (kind === 'stored') assert.ok(isOnAPath(paths, one.before, blocks), 'in chain order');
+      for (const block of blocks) {
+        assert.notEqual(this.#heard[tier].has(block), kind === 'stored', 'news are new');
+        if (kind === 'stored') this.#heard[tier].add(block);
+        else this.#heard[tier].delete(block);
+      }
+    }
+    const sorted = (blocks: Iterable<number>) => [...blocks].sort((a, b) => a - b);
+    assert.deepEqual(sorted(this.#heard.device), sorted([...this.#pins.keys(), ...this.#idle]));
+    assert.deepEqual(sorted(this.#heard.host), sorted(this.#host));
+  }
+
+  #pin(block: number): void {
+    this.#idle = this.#idle.filter((one) => one !== block);
+    this.#host = this.#host.filter((one) => one !== block);
+    this.#pins.set(block, (this.#pins.get(block) ?? 0) + 1);
+  }
+}
+
+function isOnAPath(
+  paths: readonly Int32Array[],
+  before: number | undefined,
+  blocks: readonly number[],
+): boolean {
+  return paths.some((path) => {
+    const from = path.indexOf(blocks[0]);
+    if (from < 0 || path[from - 1] !== before) return false;
+    return blocks.every((block, i) => path[from + i] === block);
+  });
+}

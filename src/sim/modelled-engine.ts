@@ -1,0 +1,275 @@
+/**
+ * One engine in virtual time: continuous batching with chunked prefill, first come, first served, over
+ * a `ChainCache`, each step as long as the profile says. A sequence is admitted when prompt and answer
+ * fit the device beside those that run.
+ *
+ *   submit ─► waiting ─► running: [fetch from host] ─► prefill in chunks ─► first token ─► decode ─► ended
+ *
+ * Steps that only decode are taken together up to the first that changes anything (an answer ends, a
+ * fetch arrives, a request comes in): k steps of b sequences are a quadratic in k, so a span costs as
+ * much as one step and ends on the same microsecond as k steps would.
+ */
+import { assert, must } from '../base/assert.ts';
+import type { ChainCache } from './chain-cache.ts';
+import { decodeTimeUs, type Profile, stepTimeUs } from './profile.ts';
+
+export interface Sequence<T> {
+  /** Whatever the caller knows it by. */
+  readonly of: T;
+  /** The full blocks of its prompt. */
+  readonly path: Int32Array;
+  readonly promptTokens: number;
+  /** At least 1. */
+  readonly outputTokens: number;
+}
+
+export interface EngineSettings {
+  profile: Profile;
+  blockTokens: number;
+  /** Device blocks all running sequences may take; less than the cache's where several engines share it. */
+  runningBlocksMax: number;
+  /** Whether what lies in cache is used: a stack without reuse computes every prompt in full. */
+  reuses: boolean;
+}
+
+export interface EngineListener<T> {
+  firstToken(of: T, atUs: number, cachedTokens: number): void;
+  ended(of: T, atUs: number): void;
+}
+
+interface Running<T> {
+  readonly sequence: Sequence<T>;
+  /** Device blocks it takes, prompt and answer. */
+  readonly blocks: number;
+  readonly cachedTokens: number;
+  /** Its KV is on the device from then on. */
+  readonly readyUs: number;
+  computedTokens: number;
+  /** Leading blocks that are in cache: found or computed. */
+  keptBlocks: number;
+  producedTokens: number;
+}
+
+/** What is being computed. */
+type Span<T> =
+  | { kind: 'mixed'; endUs: number; chunks: { running: Running<T>; tokens: number }[] }
+  | { kind: 'decode'; endUs: number; steps: number }
+  | { kind: 'fetch'; endUs: number };
+
+/** Since this instant the same sequences decode, so that steps add up the same however they are cut. */
+interface Anchor {
+  atUs: number;
+  decodes: number;
+  decodeContext: number;
+  stepsDone: number;
+}
+
+export class ModelledEngine<T> {
+  readonly #cache: ChainCache;
+  readonly #settings: EngineSettings;
+  readonly #listener: EngineListener<T>;
+  readonly #waiting: Sequence<T>[] = [];
+  #running: Running<T>[] = [];
+  #runningBlocks = 0;
+  #span: Span<T> | undefined;
+  #anchor: Anchor | undefined;
+  /** Fetches from host memory come one after the other. */
+  #linkFreeUs = 0;
+
+  constructor(cache: ChainCache, settings: EngineSettings, listener: EngineListener<T>) {
+    this.#cache = cache;
+    this.#settings = settings;
+    this.#listener = listener;
+  }
+
+  /** When `advance` is due; undefined while there is nothing to do. */
+  get nextUs(): number | undefined {
+    return this.#span?.endUs;
+  }
+
+  submit(nowUs: number, sequence: Sequence<T>): void {
+    const isFirst = this.#waiting.push(sequence) === 1;
+    if (this.#span === undefined) this.#begin(nowUs);
+    // Behind others that wait for room it could not begin sooner.
+    else if (isFirst) this.#cut(nowUs);
+  }
+
+  /** Ends the step or span that is due now, and begins the next. */
+  advance(nowUs: number): void {
+    const span = must(this.#span, 'an engine advances when it is due');
+    assert(span.endUs === nowUs, 'an engine advances when it is due');
+    this.#span = undefined;
+    if (span.kind === 'mixed') this.#endMixed(span.chunks, nowUs);
+    else if (span.kind === 'decode') this.#endDecode(span.steps, nowUs);
+    this.#begin(nowUs);
+  }
+
+  #begin(nowUs: number): void {
+    this.#admit(nowUs);
+    const prompts: Running<T>[] = [];
+    let decodes = 0;
+    let decodeContext = 0;
+    let readyUs = Number.POSITIVE_INFINITY;
+    for (const running of this.#running) {
+      if (running.producedTokens > 0) {
+        decodes++;
+        decodeContext += running.sequence.promptTokens + running.producedTokens;
+      } else if (running.readyUs <= nowUs) prompts.push(running);
+      else readyUs = Math.min(readyUs, running.readyUs);
+    }
+    if (prompts.length > 0) this.#beginMixed(nowUs, prompts, { decodes, decodeContext });
+    else if (decodes > 0) this.#beginDecode(nowUs, readyUs, { decodes, decodeContext });
+    else if (readyUs < Number.POSITIVE_INFINITY) this.#span = { kind: 'fetch', endUs: readyUs };
+  }
+
+  #admit(nowUs: number): void {
+    const { blockTokens, profile, runningBlocksMax, reuses } = this.#settings;
+    let taken = 0;
+    for (const sequence of this.#waiting) {
+      if (this.#running.length >= profile.sequencesMax) break;
+      const { path, promptTokens, outputTokens } = sequence;
+      const blocks = Math.ceil((promptTokens + outputTokens) / blockTokens);
+      if (this.#runningBlocks + blocks > runningBlocksMax) break;
+      // The last token is always computed: somebody has to make its logits.
+      const usable = reuses
+        ? Math.min(path.length, Math.floor((promptTokens - 1) / blockTokens))
+        : 0;
+      const match = this.#cache.match(path, usable);
+      if (!this.#cache.admit(path, match.blocks, blocks - match.blocks)) break;
+      taken++;
+      this.#runningBlocks += blocks;
+      const cachedTokens = match.blocks * blockTokens;
+      const fetchUs = Math.round(match.hostBlocks * blockTokens * profile.hostFetchPerTokenUs);
+      const readyUs = fetchUs > 0 ? Math.max(nowUs, this.#linkFreeUs) + fetchUs : nowUs;
+      if (fetchUs > 0) this.#linkFreeUs = readyUs;
+      this.#running.push({
+        sequence,
+        blocks,
+        cachedTokens,
+        readyUs,
+        computedTokens: cachedTokens,
+        keptBlocks: match.blocks,
+        producedTokens: 0,
+      });
+    }
+    this.#waiting.splice(0, taken);
+  }
+
+  #beginMixed(
+    nowUs: number,
+    prompts: Running<T>[],
+    beside: { decodes: number; decodeContext: number },
+  ): void {
+    const { curve, batchedTokensMax } = this.#settings.profile;
+    let left = Math.max(1, batchedTokensMax - beside.decodes);
+    let promptTokens = 0;
+    let tokenContext = 0;
+    const chunks: { running: Running<T>; tokens: number }[] = [];
+    for (const running of prompts) {
+      const { computedTokens, sequence } = running;
+      const tokens = Math.min(left, sequence.promptTokens - computedTokens);
+      chunks.push({ running, tokens });
+      promptTokens += tokens;
+      tokenContext += tokens * (computedTokens + tokens / 2);
+      left -= tokens;
+      if (left === 0) break;
+    }
+    const stepUs = stepTimeUs(curve, { promptTokens, tokenContext, ...beside });
+    this.#anchor = undefined;
+    this.#span = { kind: 'mixed', endUs: nowUs + Math.max(1, Math.round(stepUs)), chunks };
+  }
+
+  #beginDecode(
+    nowUs: number,
+    readyUs: number,
+    load: { decodes: number; decodeContext: number },
+  ): void {
+    this.#anchor ??= { atUs: nowUs, ...load, stepsDone: 0 };
+    let steps = Number.POSITIVE_INFINITY;
+    for (const { sequence, producedTokens } of this.#running) {
+      if (producedTokens > 0) steps = Math.min(steps, sequence.outputTokens - producedTokens);
+    }
+    if (readyUs < Number.POSITIVE_INFINITY) steps = Math.min(steps, this.#stepsUntil(readyUs));
+    this.#span = { kind: 'decode', endUs: this.#endOfStep(steps), steps };
+  }
+
+  /** Somebody may be admitted at the end of the step that is under way. */
+  #cut(nowUs: number): void {
+    const span = this.#span;
+    if (span?.kind === 'fetch') this.#begin(nowUs);
+    if (span?.kind !== 'decode') return;
+    const steps = Math.min(span.steps, this.#stepsUntil(nowUs));
+    this.#span = { kind: 'decode', endUs: this.#endOfStep(steps), steps };
+  }
+
+  /** Further steps until one ends at `atUs` or after; at least 1. */
+  #stepsUntil(atUs: number): number {
+    const anchor = must(this.#anchor, 'who decodes has an anchor');
+    const { curve } = this.#settings.profile;
+    const first = decodeTimeUs(curve, { ...anchor, steps: 1 });
+    const growth = curve.perContextUs * anchor.decodes;
+    const b = first - growth / 2;
+    const us = atUs - anchor.atUs;
+    const root = growth > 0 ? (Math.sqrt(b * b + 2 * growth * us) - b) / growth : us / first;
+    let steps = Math.max(1, Math.floor(root) - anchor.stepsDone);
+    // The root is within a step of the truth: rounding to whole microseconds decides.
+    while (steps > 1 && this.#endOfStep(steps - 1) >= atUs) steps--;
+    while (this.#endOfStep(steps) < atUs) steps++;
+    return steps;
+  }
+
+  #endOfStep(further: number): number {
+    const anchor = must(this.#anchor, 'who decodes has an anchor');
+    const steps = anchor.stepsDone + further;
+    // A step takes a microsecond at least, or time would stand still.
+    const us = decodeTimeUs(this.#settings.profile.curve, { ...anchor, steps });
+    return anchor.atUs + Math.max(steps, Math.round(us));
+  }
+
+  #endMixed(chunks: readonly { running: Running<T>; tokens: number }[], nowUs: number): void {
+    const begun: Running<T>[] = [];
+    for (const running of this.#running) if (running.producedTokens > 0) running.producedTokens++;
+    for (const { running, tokens } of chunks) {
+      running.computedTokens += tokens;
+      this.#keep(running);
+      if (running.computedTokens < running.sequence.promptTokens) continue;
+      running.producedTokens = 1;
+      begun.push(running);
+    }
+    for (const { sequence, cachedTokens } of begun) {
+      this.#listener.firstToken(sequence.of, nowUs, cachedTokens);
+    }
+    this.#endFinished(nowUs);
+  }
+
+  #endDecode(steps: number, nowUs: number): void {
+    const anchor = must(this.#anchor, 'who decodes has an anchor');
+    anchor.stepsDone += steps;
+    for (const running of this.#running) {
+      if (running.producedTokens > 0) running.producedTokens += steps;
+    }
+    this.#endFinished(nowUs);
+  }
+
+  #endFinished(nowUs: number): void {
+    const ended = this.#running.filter((one) => one.producedTokens >= one.sequence.outputTokens);
+    if (ended.length === 0) return;
+    this.#anchor = undefined;
+    this.#running = this.#running.filter((one) => !ended.includes(one));
+    for (const { sequence, blocks, keptBlocks } of ended) {
+      this.#runningBlocks -= blocks;
+      this.#cache.release(sequence.path, keptBlocks, blocks - keptBlocks);
+      this.#listener.ended(sequence.of, nowUs);
+    }
+  }
+
+  #keep(running: Running<T>): void {
+    if (!this.#settings.reuses) return;
+    const { path } = running.sequence;
+    const whole = Math.floor(running.computedTokens / this.#settings.blockTokens);
+    const kept = Math.min(path.length, whole);
+    if (kept <= running.keptBlocks) return;
+    this.#cache.computed(path, running.keptBlocks, kept);
+    running.keptBlocks = kept;
+  }
+}

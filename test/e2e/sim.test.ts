@@ -1,0 +1,47 @@
+/** `stator sim` as it is installed: profiles and all, the same seeds the same report. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { runToEnd, write } from './stack.ts';
+
+const TRACES = join(import.meta.dirname, '..', 'fixtures', 'traces');
+const AGENTS = join(TRACES, 'claude-code-weka-60', 'traces.compact.jsonl.gz');
+const SHORT = ['--workers=2', '--sessions-per-worker=2', '--warmup-s=20', '--duration-s=60'];
+
+test('one seed, one report: byte for byte, without a live word on standard output', async () => {
+  const args = ['sim', `--trace=${AGENTS}`, ...SHORT, '--policy=stator,oracle,no-reuse', '--json'];
+  const first = await runToEnd(args);
+  assert.equal(first.code, 0, first.stderr);
+  assert.equal((await runToEnd(args)).stdout, first.stdout);
+  const report = JSON.parse(first.stdout);
+  assert.equal(report.profile, 'h100-qwen3-8b');
+  assert.deepEqual(
+    report.policies.map(({ policy, hitRatio }: { policy: string; hitRatio: number }) => [
+      policy,
+      hitRatio > 0,
+    ]),
+    [
+      ['stator', true],
+      ['oracle', true],
+      ['no-reuse', false],
+    ],
+  );
+});
+
+test('what cannot be simulated is said in one sentence', async () => {
+  const says = async (args: string[], code: number, sentence: RegExp) => {
+    const run = await runToEnd(['sim', ...args]);
+    assert.equal(run.code, code, run.stderr);
+    assert.match(run.stderr, sentence);
+    assert.equal(run.stdout, '');
+  };
+  const agents = `--trace=${AGENTS}`;
+  await says([agents, '--policy=fastest'], 2, /no policy 'fastest'; choose among stator, .*oracle/);
+  await says([agents, '--profile=abacus'], 2, /no profile abacus: name one of .*h100-qwen3-8b/);
+  await says([agents, '--speedup=2'], 1, /no common clock: give a --rate/);
+  await says([agents, '--speedup=2', '--rate=1'], 2, /--speedup or --rate/);
+  await says([agents, '--max-context=1000'], 1, /No session of the trace has 3 turns of at most/);
+  await says([], 2, /Give either a trace or --generate/);
+  const torn = write('torn.json', '{"version": 1, "name": "torn"');
+  await says([agents, `--profile=${torn}`], 2, /is not JSON/);
+});
