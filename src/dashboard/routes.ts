@@ -1,11 +1,15 @@
-/** The page: three files, read once. What it shows it hears from /stator/v1/events. */
+/** The page: its files, read once. What it shows it hears from /stator/v1/events. */
 import { readFileSync } from 'node:fs';
 import type { Call } from '../http/call.ts';
 import type { Route } from '../http/router.ts';
 
+const SCRIPT = 'text/javascript; charset=utf-8';
 const FILES: Record<string, { file: string; type: string }> = {
   'GET /': { file: 'index.html', type: 'text/html; charset=utf-8' },
-  'GET /page/page.js': { file: 'page.js', type: 'text/javascript; charset=utf-8' },
+  'GET /page/page.js': { file: 'page.js', type: SCRIPT },
+  'GET /page/dom.js': { file: 'dom.js', type: SCRIPT },
+  'GET /page/policies.js': { file: 'policies.js', type: SCRIPT },
+  'GET /page/receipts.js': { file: 'receipts.js', type: SCRIPT },
   'GET /page/style.css': { file: 'style.css', type: 'text/css; charset=utf-8' },
 };
 

@@ -6,6 +6,7 @@ import type { Usage } from '../model/part.ts';
 import type { Receipt } from '../model/receipt.ts';
 import type { Identity } from '../model/session.ts';
 import type { Placement } from './host.ts';
+import { regretOf } from './regret.ts';
 
 type Status = Receipt['actual']['status'];
 
@@ -13,6 +14,7 @@ export class Account {
   readonly arrival: Arrival;
   readonly #receipt: Receipt;
   readonly #arrivedUs: number;
+  #placedUs: number | undefined;
   #firstUs: number | undefined;
   #endUs: number | undefined;
 
@@ -52,9 +54,11 @@ export class Account {
         cachedTokens: null,
         outputTokens: 0,
         ttftUs: null,
+        prefillUs: null,
         e2eUs: null,
         error: null,
       },
+      regret: null,
     };
   }
 
@@ -62,17 +66,18 @@ export class Account {
     return this.#receipt;
   }
 
-  placed({ worker, decision }: Placement): void {
-    const { candidates, queuedUs } = decision;
+  placed({ worker, decision, atUs }: Placement): void {
+    const { candidates, eligible, queuedUs } = decision;
+    this.#placedUs = atUs;
     this.#receipt.worker = worker;
     this.#receipt.policy = decision.policy;
-    this.#receipt.attempts.push({ worker, queuedUs, candidates });
+    this.#receipt.attempts.push({ worker, queuedUs, eligible, candidates });
     const chosen = candidates.find((candidate) => candidate.worker === worker);
     if (chosen === undefined) return;
-    const { waiting = 0, prefill = 0 } = chosen.terms;
+    const { waiting, prefill, fetch } = chosen.terms;
     this.#receipt.predicted = {
       cachedTokens: chosen.matchedTokens,
-      ttftUs: queuedUs + waiting + prefill,
+      ttftUs: queuedUs + waiting + prefill + fetch,
     };
   }
 
@@ -82,6 +87,7 @@ export class Account {
     if (this.#firstUs !== undefined) return false;
     this.#firstUs = nowUs;
     this.#receipt.actual.ttftUs = nowUs - this.#arrivedUs;
+    this.#receipt.actual.prefillUs = nowUs - (this.#placedUs ?? this.#arrivedUs);
     return true;
   }
 
@@ -94,6 +100,7 @@ export class Account {
     if (outcome.usage === undefined) return;
     actual.cachedTokens = outcome.usage.cachedTokens ?? null;
     actual.outputTokens = outcome.usage.outputTokens;
+    this.#receipt.regret = regretOf(this.#receipt);
   }
 
   /** Inter-token latency of the whole answer: (end − first) / (output tokens − 1). */

@@ -53,13 +53,21 @@ export class Accounts {
       tokensKnown: given.prompt.job.kind === 'tokens',
       normalised: given.normalised,
     });
-    this.#receipts.keep(account.receipt);
+    this.#receipts.open(account.receipt);
+    const { arrivedUs, wire, who, model, prompt } = given;
+    const { hashes, blockTokens, promptTokens } = prompt;
+    const asked = { hashes, blockTokens, promptTokens, prompt: given.ask.prompt };
+    this.#sink.note({
+      kind: 'asked',
+      asked: { id, arrivedUs, wire, who, model: model.name, ...asked },
+    });
     return account;
   }
 
   close(account: Account): void {
     const { receipt } = account;
     const { status, error } = receipt.actual;
+    this.#receipts.close(receipt);
     this.#sink.note({
       kind: 'request',
       receipt,

@@ -6,12 +6,14 @@ import { jsonBody } from '../http/json-body.ts';
 import type { Route } from '../http/router.ts';
 import { POLICY_NAMES } from '../kernel/route/policies.ts';
 import { GatewayError } from '../model/error.ts';
+import type { PolicyReport } from '../model/policy-report.ts';
 import type { Clock } from '../ports.ts';
 import { sse } from '../wire/sse.ts';
 import type { Access } from './access.ts';
 import type { Host } from './host.ts';
 import type { Models, ServedModel } from './models.ts';
 import type { Receipts } from './receipts.ts';
+import type { Recordings } from './recordings.ts';
 import type { Roster } from './roster.ts';
 import type { State } from './state.ts';
 
@@ -24,7 +26,9 @@ export interface AdminParts {
   roster: Roster;
   receipts: Receipts;
   state: State;
+  recordings: Recordings;
   metrics: () => string;
+  policies: () => PolicyReport[];
   /** How often the page hears news. */
   newsUs: number;
 }
@@ -59,6 +63,7 @@ export function adminRoutes(parts: AdminParts): Map<string, Route> {
     const name = decoded(call.path.slice('/v1/models/'.length));
     replyJson(call.reply, 200, modelCard(parts.models.find(name)));
   });
+  open('GET /stator/v1/receipts', (call) => listReceipts(call, parts));
   open('GET /stator/v1/receipts/*', (call) => {
     access.sameSite(call);
     const receipt = receipts.find(
@@ -77,12 +82,15 @@ export function adminRoutes(parts: AdminParts): Map<string, Route> {
   admin('GET /stator/v1/workers', async (call) => {
     replyJson(call.reply, 200, { workers: (await state.snapshot()).workers });
   });
+  admin('POST /stator/v1/workers/drain', (call) => drain(call, parts));
   admin('GET /stator/v1/snapshot', async (call) =>
     replyJson(call.reply, 200, await state.snapshot()),
   );
   admin('GET /stator/v1/events', (call) => news(call, parts));
+  admin('GET /stator/v1/recording', (call) => parts.recordings.stream(call));
   admin('GET /stator/v1/policies', (call) => {
-    replyJson(call.reply, 200, { live: parts.host.policy, policies: POLICY_NAMES });
+    const reports = parts.policies();
+    replyJson(call.reply, 200, { live: parts.host.policy, policies: POLICY_NAMES, reports });
   });
   admin('POST /stator/v1/policies', (call) => setPolicy(call, parts));
   admin('POST /reset_prefix_cache', async (call) => {
@@ -130,6 +138,23 @@ function modelCard(model: ServedModel) {
   };
 }
 
+/** The caller's newest receipts. */
+function listReceipts(call: Call, { access, receipts }: AdminParts): void {
+  access.sameSite(call);
+  const caller = access.caller(call);
+  const asked = call.query.get('limit') ?? String(RECEIPTS_LISTED);
+  const limit = /^\d{1,4}$/.test(asked) ? Number(asked) : 0;
+  if (limit < 1 || limit > RECEIPTS_LISTED_MAX) {
+    const sentence = `limit must be a whole number from 1 to ${RECEIPTS_LISTED_MAX}.`;
+    throw new GatewayError('invalid_request', sentence, { param: 'limit' });
+  }
+  const thread = call.query.get('thread');
+  replyJson(call.reply, 200, { receipts: receipts.list(caller, { limit, thread }) });
+}
+
+const RECEIPTS_LISTED = 20;
+const RECEIPTS_LISTED_MAX = 1000;
+
 async function setPolicy(call: Call, { host }: AdminParts): Promise<void> {
   const name = ((await jsonBody(call)) as { policy?: unknown } | null)?.policy;
   if (typeof name !== 'string' || !POLICY_NAMES.includes(name)) {
@@ -139,6 +164,21 @@ async function setPolicy(call: Call, { host }: AdminParts): Promise<void> {
   }
   host.tell({ kind: 'policyChanged', policy: name });
   replyJson(call.reply, 200, { live: host.policy });
+}
+
+/** `{worker, draining}`: it ends what it runs and takes nothing new, or serves again. */
+async function drain(call: Call, { host }: AdminParts): Promise<void> {
+  const body = (await jsonBody(call)) as { worker?: unknown; draining?: unknown } | null;
+  const { worker, draining = true } = body ?? {};
+  const known = host.state().workers.find(({ id }) => id === worker);
+  if (known === undefined) throw new GatewayError('not_found', 'There is no worker of that name.');
+  if (typeof draining !== 'boolean') {
+    throw new GatewayError('invalid_request', 'draining must be true or false.', {
+      param: 'draining',
+    });
+  }
+  host.tell({ kind: 'drainChanged', worker: known.id, draining });
+  replyJson(call.reply, 200, { worker: known.id, draining });
 }
 
 /** The snapshot as a stream, for as long as somebody looks. */

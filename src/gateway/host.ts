@@ -12,6 +12,8 @@ import type { Cancel, Clock, Sink } from '../ports.ts';
 export interface Placement {
   worker: WorkerId;
   decision: Decision;
+  /** When it was decided. */
+  atUs: number;
 }
 
 interface Pending {
@@ -99,7 +101,8 @@ export class Host {
       case 'dispatch': {
         const pending = this.#pending.get(order.request);
         this.#pending.delete(order.request);
-        pending?.resolve({ worker: order.worker, decision: order.decision });
+        const atUs = this.#clock.nowUs();
+        pending?.resolve({ worker: order.worker, decision: order.decision, atUs });
         return;
       }
       case 'reject': {
@@ -111,6 +114,8 @@ export class Host {
       }
       case 'wake':
         return this.#wakeAt(order.atUs);
+      case 'warn':
+        return this.#sink.note({ kind: 'warning', sentence: order.sentence });
       default:
         unreachable(order);
     }

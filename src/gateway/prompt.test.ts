@@ -2,16 +2,16 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { KvEvent } from '../model/block.ts';
-import type { RequestId, TenantId, WorkerId } from '../model/ids.ts';
-import type { Fact } from '../model/kernel-io.ts';
-import type { FeedListener } from '../ports.ts';
+import type { RequestId, TenantId } from '../model/ids.ts';
 import { ModelTokens } from '../tokens/model-tokens.ts';
 import { IncrementalEncoder } from '../tokens/prompt-encoder.ts';
 import { toyVocabulary } from '../tokens/toy-vocabulary.test.ts';
+import { KvEventReader, type StoredBlocks } from '../wire/kv-event-reader.ts';
+import { packEvents } from '../wire/kv-events.ts';
 import { openaiChat } from '../wire/openai-chat.ts';
 import { openaiCompletions } from '../wire/openai-completions.ts';
 import { DEFAULT_TENANT } from './access.ts';
-import { Feed } from './feed.ts';
+import { BlockNames } from './block-names.ts';
 import { identify } from './identify.ts';
 import type { ServedModel } from './models.ts';
 import { arrivalOf, jobOf, promptOf } from './prompt.ts';
@@ -70,70 +70,39 @@ test('what an engine tells of a prompt it was given is what the next such prompt
     fc.asyncProperty(name, fc.option(name, { nil: undefined }), async (tenant, salt) => {
       const { job, arrival } = await understood(tenant, salt);
       assert.ok(job.prompt.kind === 'tokens');
+      const { ids } = job.prompt;
       const count = arrival.hashes.length;
       assert.ok(count >= 2);
-      const rig = new FeedRig();
+      const names = new BlockNames(tokens.hasher, { bytesMax: 1 << 20, orphansMax: 0 });
       // The engine's own names are nothing to us; its blocks come in two events.
-      const event = (first: number, last: number): KvEvent => ({
-        kind: 'stored',
-        hashes: Array.from({ length: last - first }, (_, i) => BigInt(900 + first + i)),
-        parent: first === 0 ? undefined : BigInt(900 + first - 1),
-        tokens: (job.prompt as { ids: Uint32Array }).ids.slice(first * BLOCK, last * BLOCK),
-        blockTokens: BLOCK,
-        tier: 'device',
-        extraKeys: job.cacheSalt === '' ? [] : [job.cacheSalt],
-      });
-      rig.on.events([event(0, 1), event(1, count)]);
-      assert.deepEqual(rig.stored(), [...arrival.hashes]);
+      const told = (first: number, last: number): bigint[] => {
+        const event: KvEvent = {
+          kind: 'stored',
+          hashes: Array.from({ length: last - first }, (_, i) => BigInt(900 + first + i)),
+          parent: first === 0 ? undefined : BigInt(900 + first - 1),
+          tokens: ids.slice(first * BLOCK, last * BLOCK),
+          blockTokens: BLOCK,
+          tier: 'device',
+          extraKeys: job.cacheSalt === '' ? [] : [job.cacheSalt],
+        };
+        const found: bigint[] = [];
+        const on = {
+          stored: (stored: StoredBlocks) => {
+            const naming = names.stored(stored);
+            assert.ok(naming.kind === 'named');
+            for (const { hashes } of naming.runs) found.push(...hashes);
+          },
+          removed: () => assert.fail(),
+          cleared: () => assert.fail(),
+          skipped: () => assert.fail(),
+        };
+        new KvEventReader().read(packEvents([event], 0), () => {}, on);
+        return found;
+      };
+      assert.deepEqual([...told(0, 1), ...told(1, count)], [...arrival.hashes]);
     }),
     { numRuns: 100 },
   ));
-
-test('a block leaves by the engine’s name for it, and a tier at a time', () => {
-  const rig = new FeedRig();
-  const ids = Uint32Array.from({ length: BLOCK }, (_, i) => i);
-  const stored = { kind: 'stored', hashes: [7n], parent: undefined, tokens: ids } as const;
-  for (const tier of ['device', 'host'] as const) {
-    rig.on.events([{ ...stored, blockTokens: BLOCK, tier, extraKeys: [] }]);
-  }
-  const [hash] = rig.stored();
-  rig.facts.length = 0;
-  for (const tier of ['device', 'host', 'host'] as const) {
-    rig.on.events([{ kind: 'removed', hashes: [7n, 8n], tier }]);
-  }
-  assert.deepEqual(
-    rig.facts.map((fact) => fact.kind === 'blocksRemoved' && [fact.tier, ...fact.hashes]),
-    [
-      ['device', hash],
-      ['host', hash],
-    ],
-  );
-});
-
-test('blocks whose parents are unknown, or of another size, are not believed', () => {
-  const rig = new FeedRig();
-  const tokens = new Uint32Array(2 * BLOCK);
-  const stored = {
-    kind: 'stored',
-    hashes: [1n, 2n],
-    tokens,
-    tier: 'device',
-    extraKeys: [],
-  } as const;
-  rig.on.events([{ ...stored, parent: 99n, blockTokens: BLOCK }]);
-  assert.deepEqual(rig.facts, []);
-  rig.on.events([{ ...stored, tokens: new Uint32Array(8), parent: undefined, blockTokens: 4 }]);
-  assert.deepEqual(
-    rig.facts.map(({ kind }) => kind),
-    ['feedLost'],
-  );
-  // After a loss, what was named before stands for nothing.
-  rig.on.events([{ ...stored, parent: undefined, blockTokens: BLOCK }]);
-  rig.on.lost(3);
-  rig.facts.length = 0;
-  rig.on.events([{ ...stored, parent: 2n, blockTokens: BLOCK }]);
-  assert.deepEqual(rig.facts, []);
-});
 
 test('a chat becomes the tokens of its model’s template; without a tokenizer it passes as it is', async () => {
   const messages = [{ role: 'user', content: 'the king' }];
@@ -147,26 +116,3 @@ test('a chat becomes the tokens of its model’s template; without a tokenizer i
   assert.deepEqual([passed.job, passed.hashes.length], [ask.prompt, 0]);
   assert.ok(passed.promptTokens > 0);
 });
-
-class FeedRig {
-  readonly facts: Fact[] = [];
-  on!: FeedListener;
-
-  constructor() {
-    const feed = new Feed({
-      host: { tell: (fact) => this.facts.push(fact) },
-      feed: {
-        subscribe: (_worker, on) => {
-          this.on = on;
-          return () => {};
-        },
-      },
-      sink: { note: () => {} },
-    });
-    feed.start('w' as WorkerId, { endpoint: '', replay: undefined }, tokens.hasher);
-  }
-
-  stored(): bigint[] {
-    return this.facts.flatMap((fact) => (fact.kind === 'blocksStored' ? [...fact.hashes] : []));
-  }
-}

@@ -73,6 +73,7 @@ export function arrivalOf(
     blockTokens: prompt.blockTokens,
     outputTokensMax: ask.outputTokensMax ?? model.contextTokens,
     priority: ask.hints.priority,
+    wants: ask.hints.wants,
   };
 }
 
@@ -93,6 +94,7 @@ export function jobOf(
     priority: ask.hints.priority,
     forcedOutput: ask.hints.forcedOutput,
     engineData: ask.hints.extraFields.includes('engine_data'),
+    thread: who.thread,
   };
 }
 

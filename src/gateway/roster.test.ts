@@ -5,6 +5,7 @@ import type { Fact } from '../model/kernel-io.ts';
 import type { WorkerAbout } from '../model/worker.ts';
 import type { Engine, Note, WorkerChange } from '../ports.ts';
 import { SimClock } from '../sim/clock.ts';
+import { FEED_SETTINGS } from '../sim/scene.ts';
 import { ModelTokens } from '../tokens/model-tokens.ts';
 import { IncrementalEncoder } from '../tokens/prompt-encoder.ts';
 import { toyVocabulary } from '../tokens/toy-vocabulary.test.ts';
@@ -82,7 +83,7 @@ test('events are listened to before the kernel hears of the worker, and only whe
     joined.map(({ hasEvents }) => hasEvents),
     [true, false],
   );
-  assert.deepEqual(rig.order.slice(0, 2), ['listen', 'workerJoined']);
+  assert.deepEqual(rig.order.slice(0, 2), ['workerJoined', 'feedLost']);
   assert.equal(rig.listeners, 1);
 });
 
@@ -166,7 +167,10 @@ class Rig {
     const subscribe = () => {
       this.listeners++;
       this.order.push('listen');
-      return () => this.listeners--;
+      const close = () => {
+        this.listeners--;
+      };
+      return { replays: false, isReliable: true, async *replay() {}, close };
     };
     const directory = {
       watch: (on: (change: WorkerChange) => void) => {
@@ -174,7 +178,8 @@ class Rig {
         return () => {};
       },
     };
-    const feed = new Feed({ host, feed: { subscribe }, sink });
+    const settings = FEED_SETTINGS;
+    const feed = new Feed({ host, feed: { subscribe }, clock, sink, settings });
     const times = { checkUs: CHECK_US, recheckUs: RECHECK_US };
     this.roster = new Roster({ directory, host, models, feed, clock, sink, ...times });
   }

@@ -73,10 +73,9 @@ export class Roster implements Engines {
       const sentence = `${worker.id} serves ${about.model}, of which this gateway has no file or another one; its prompts pass through as text`;
       sink.note({ kind: 'warning', sentence });
     }
-    // Listen first: an event must not pass before there is somebody to hear it.
     const hasEvents = events !== undefined && tokens !== undefined;
-    if (hasEvents) feed.start(worker.id, events, tokens.hasher);
     host.tell({ kind: 'workerJoined', worker: { ...worker, hasEvents } });
+    if (hasEvents) feed.start(worker.id, events, tokens.hasher);
     sink.note({ kind: 'workerUp', worker: worker.id });
     this.#checkIn(worker.id, member, this.#parts.checkUs);
   }

@@ -153,7 +153,7 @@ test('whatever engines and clients do, each request ends once and no place stays
 class Rig {
   readonly clock = new SimClock();
   readonly host: Host;
-  readonly receipts = new Receipts(100);
+  readonly receipts = new Receipts({ receiptsMax: 100, receiptsBytesMax: 1e6 });
   readonly requests: Extract<Note, { kind: 'request' }>[] = [];
   readonly suspected: string[] = [];
   asked = 0;
@@ -229,6 +229,7 @@ class Rig {
       headers: { 'x-tenant-id': given.tenant, 'x-stator-session-id': given.session },
       remote: '127.0.0.1',
       body: async () => new TextEncoder().encode(bytes),
+      stream: () => new Blob([bytes]).stream(),
       signal: leaving.signal,
       requestId: 'request',
       reply,

@@ -1,7 +1,11 @@
 /** The whole gateway's state as one plain object, for the page, `top` and `doctor`. */
+import type { Evidence } from '../kernel/confidence.ts';
 import type { WorkerId } from '../model/ids.ts';
+import type { PolicyReport } from '../model/policy-report.ts';
 import type { WorkerAbout, WorkerMode } from '../model/worker.ts';
 import type { Clock, EngineReport } from '../ports.ts';
+import type { Feed } from './feed.ts';
+import type { FeedReport } from './feed-account.ts';
 import type { Host } from './host.ts';
 import type { Models } from './models.ts';
 import type { Roster } from './roster.ts';
@@ -16,6 +20,8 @@ export interface Snapshot {
   liveThreads: number;
   models: { name: string; demo: boolean; tokens: 'exact' | 'passThrough'; contextTokens: number }[];
   workers: WorkerSnapshot[];
+  /** The live policy and its shadows, over the last day. */
+  policies: PolicyReport[];
   /** Of the last minutes, oldest first. */
   history: unknown;
 }
@@ -25,11 +31,15 @@ export interface WorkerSnapshot {
   about: WorkerAbout;
   healthy: boolean;
   mode: WorkerMode;
+  /** How far its predictions came true. */
+  confidence: Evidence;
   requests: number;
   indexedBlocks: number;
   liveThreads: number;
   liveTokens: number;
   blockTokens: number;
+  /** How its KV events fare; null where it publishes none that can be used. */
+  feed: FeedReport | null;
   /** As the engine itself tells; null where it does not. */
   engine: EngineReport | null;
 }
@@ -44,7 +54,7 @@ export class State {
   }
 
   async snapshot(): Promise<Snapshot> {
-    const { version, clock, host, roster, models, history } = this.#parts;
+    const { version, clock, host, roster, models, history, policies } = this.#parts;
     const kernel = host.state();
     const members = new Map(roster.about().map((member) => [member.worker, member.about]));
     const workers = await Promise.all(
@@ -55,7 +65,8 @@ export class State {
           .engine(worker.id)
           ?.report()
           .catch(() => undefined);
-        return { ...worker, about, engine: engine ?? null };
+        const feed = this.#parts.feed.report(worker.id) ?? null;
+        return { ...worker, about, feed, engine: engine ?? null };
       }),
     );
     return {
@@ -73,6 +84,7 @@ export class State {
         contextTokens,
       })),
       workers: workers.filter((worker) => worker !== undefined).sort(byId),
+      policies: policies(),
       history: history(),
     };
   }
@@ -88,6 +100,8 @@ export interface StateParts {
   clock: Clock;
   host: Host;
   roster: Roster;
+  feed: Feed;
   models: Models;
   history: () => unknown;
+  policies: () => PolicyReport[];
 }

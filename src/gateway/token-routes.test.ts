@@ -195,6 +195,7 @@ async function ask(path: string, body: unknown, { keys = [], headers = {} }: Set
     headers,
     remote: '127.0.0.1',
     body: async () => new TextEncoder().encode(sent),
+    stream: () => new Blob([sent]).stream(),
     signal: new AbortController().signal,
     requestId: 'request',
     reply,

@@ -30,6 +30,8 @@ export interface Comparison {
   definitions: typeof DEFINITIONS;
   /** Each figure is the mean over seeds; what came of each seed is beside it. */
   policies: PolicyReport[];
+  /** The same policies with fewer sessions at once, so many; undefined where that was not asked for. */
+  mild?: { live: number; policies: PolicyReport[] };
   notes: string[];
 }
 
@@ -44,6 +46,10 @@ export interface PolicyReport extends PolicyFigures {
   view: string;
   perSeed: (PolicyFigures & { seed: number })[];
   curves: Curves;
+  /** Where it is not the comparison's. */
+  workers?: number;
+  /** The server told of no cached token: what was cached, computed and hit is not known. */
+  cachedNotReported?: true;
 }
 
 export interface PolicyFigures {

@@ -21,7 +21,21 @@ export const ModelConfig = z.strictObject({
 
 export const WorkerConfig = z.strictObject({
   url: z.url().describe('Base address of the engine, without /v1.'),
-  events: z.string().optional().describe('ZeroMQ address of its KV events, if not on its card.'),
+  events: z
+    .string()
+    .optional()
+    .describe(
+      'Address of its KV events, if not on its card: tcp:// (ZeroMQ), nats://host:port/subject, http:// (server-sent events), or http://…/kv_cache_events (TensorRT-LLM).',
+    ),
+  replay: z.string().optional().describe('ZeroMQ address where they are asked for again.'),
+  role: z.enum(['prefill', 'decode', 'both']).default('both').describe('What it is sent.'),
+  adapters: z.array(z.string()).default([]).describe('LoRA adapters it has, by name.'),
+  tenants: z.array(z.string()).default([]).describe('Whom it is kept for; empty: everybody.'),
+  taints: z.array(z.string()).default([]).describe('Only requests that tolerate them come here.'),
+  labels: z
+    .record(z.string(), z.string())
+    .default({})
+    .describe('Where it stands and what it is, for requests that ask for it.'),
 });
 
 export const KeyConfig = z.strictObject({
@@ -52,6 +66,10 @@ export const Config = z.strictObject({
   models: z.array(ModelConfig).default([]),
   workers: z.array(WorkerConfig).default([]),
   policy: z.string().default('stator').describe('Who decides where a request runs.'),
+  shadows: z
+    .array(z.string())
+    .default(['random', 'round-robin', 'sticky'])
+    .describe('Policies that decide beside it, for comparison only; []: none.'),
   seed: count().default(1).describe('Of every random choice the gateway makes.'),
   limits: z
     .strictObject({
@@ -69,8 +87,22 @@ export const Config = z.strictObject({
       threadsMax: positive().default(100_000).describe('Threads remembered per tenant.'),
       tenantsMax: positive().default(10_000),
       receiptsMax: positive().default(10_000),
+      indexBytesMax: z
+        .int()
+        .min(1024 * 1024)
+        .default(512 * 1024 * 1024)
+        .describe('Memory for the index of KV blocks, about 35 bytes each; used as it fills.'),
       predictedBlocksMax: positive().default(1_000_000),
       predictedUsMax: positive().default(600_000_000).describe('A placement is believed for.'),
+      shadowBlocksMax: positive()
+        .default(2_000_000)
+        .describe("KV blocks a shadow policy's whole fleet is remembered with; 16 bytes each."),
+      receiptsBytesMax: positive()
+        .default(32 * 1024 * 1024)
+        .describe('Receipts kept, besides their number.'),
+      confidenceObservationsMin: positive()
+        .default(20)
+        .describe('Cached tokens compared before a worker is believed more, or less.'),
       shutdownUsMax: positive().default(5_000_000).describe('Running streams may end within.'),
       promptMemoryBytes: positive()
         .default(256 * 1024 * 1024)
@@ -87,7 +119,28 @@ export const Config = z.strictObject({
       feedQuietUs: positive()
         .default(2_000_000)
         .describe('Silence after which events are asked for.'),
-      feedReplayUs: positive().default(2_000_000).describe('A replay of events takes at most.'),
+      feedReplayUs: positive()
+        .default(2_000_000)
+        .describe('Silence after which a replay of events is given up.'),
+      feedQueueBytesMax: positive()
+        .default(16 * 1024 * 1024)
+        .describe('Events of a worker that wait; more are left out and asked for again.'),
+      feedNamesBytesMax: positive()
+        .default(128 * 1024 * 1024)
+        .describe('Names of the blocks of a worker, about 30 bytes a block.'),
+      feedOrphansMax: positive()
+        .default(8192)
+        .describe('Blocks of a worker that wait for their parent to be told of.'),
+      feedSliceUs: positive()
+        .default(2_000)
+        .describe('Events of all workers in one turn of the event loop.'),
+      feedResyncUsMin: positive()
+        .default(1_000_000)
+        .describe('After a loss, before all is asked for; doubles with each failure.'),
+      feedResyncUsMax: positive().default(60_000_000),
+      feedAskUs: positive()
+        .default(50_000)
+        .describe('Between two questions to an engine that tells events only when asked.'),
     })
     .prefault({}),
   normalise: z
@@ -110,6 +163,16 @@ export const Config = z.strictObject({
     })
     .prefault({})
     .describe('Only what is rendered and hashed: prompts that pass through leave as they came.'),
+  record: z
+    .strictObject({
+      file: z.string().min(1).describe('A recording that is there goes on.'),
+      text: z.boolean().default(false).describe('Prompts too; else hashes, counts and times.'),
+      bytesMax: positive()
+        .default(1024 * 1024 * 1024)
+        .describe('The recording ends there.'),
+    })
+    .optional()
+    .describe('Requests as a trace: `stator trace`, `sim`, `replay` and `compare` read it.'),
   journal: z.string().optional().describe('File to which every kernel input is appended.'),
 });
 export type Config = z.infer<typeof Config>;
@@ -143,6 +206,10 @@ export const WorkerSettings = z.strictObject({
   exactChunkTokens: positive().default(256).describe('With --exact, chunks end at its multiples.'),
   waitingRequestsMax: positive().default(1024),
   eventBatchesKept: positive().default(10_000).describe('KV event batches kept for replay.'),
+  events: z
+    .string()
+    .optional()
+    .describe('Where KV events are published too: nats://host:port/subject.'),
   tokenSlices: count()
     .default(200)
     .describe('Slices on which both tokenizers are compared at start.'),
@@ -160,8 +227,8 @@ export const HTTP_LIMITS = {
   shutdownUsMax: 2_000_000,
 } as const;
 
-/** The embedded engine, where its settings say nothing. */
-export const LLAMA_ENGINE = { slots: 4 } as const;
+/** The embedded engine: as many slots as fit at the served context, within these, where none are said. */
+export const LLAMA_ENGINE = { slotsMin: 1, slotsMax: 8 } as const;
 
 /** The disk tier. */
 export const DISK = {
@@ -173,6 +240,8 @@ export const DISK = {
   fileBlocksMax: 32,
   /** Written at once: so much KV waits in memory for the disk, at most. */
   dirtyBytesMax: 64 * 1024 * 1024,
+  /** And no larger share of a worker's memory. */
+  dirtyShareMax: 1 / 16,
 } as const;
 
 /**
@@ -185,6 +254,8 @@ export const SIMULATED_ENGINE = {
   kvTokens: 350_000,
   answerTokensMin: 20,
   answerTokensMax: 80,
+  /** With --disk: what a file takes to be written or read; 4 MiB at 1 GB/s. */
+  fileUs: 4_000,
   /** Microseconds: a step, a prompt token, a prompt token per token before it, a decoded sequence. */
   curve: {
     baseUs: 2_000,

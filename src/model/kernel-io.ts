@@ -1,5 +1,5 @@
 /** What the kernel hears (facts, past tense) and says (orders, imperative). Plain data, journalled as is. */
-import type { BlockHashes, Tier } from './block.ts';
+import type { BlockHash, BlockHashes, Tier } from './block.ts';
 import type { ErrorCode } from './error.ts';
 import type { RequestId, TenantId, ThreadId, WorkerId } from './ids.ts';
 import type { Worker, WorkerMode } from './worker.ts';
@@ -8,13 +8,22 @@ export type Fact =
   | { kind: 'workerJoined'; worker: Worker }
   | { kind: 'workerLeft'; worker: WorkerId }
   | { kind: 'healthChanged'; worker: WorkerId; healthy: boolean }
+  | { kind: 'drainChanged'; worker: WorkerId; draining: boolean }
   | { kind: 'arrived'; request: Arrival }
   | { kind: 'firstTokenSent'; request: RequestId }
   | { kind: 'progressed'; request: RequestId; outputTokens: number }
   | { kind: 'finished'; request: RequestId; outputTokens: number; cachedTokens: number | undefined }
   | { kind: 'failed'; request: RequestId; worker: WorkerId; retry: boolean }
   | { kind: 'cancelled'; request: RequestId }
-  | { kind: 'blocksStored'; worker: WorkerId; hashes: BlockHashes; tier: Tier }
+  | {
+      kind: 'blocksStored';
+      worker: WorkerId;
+      /** Consecutive blocks of one chain. */
+      hashes: BlockHashes;
+      tier: Tier;
+      /** The block before the first of them; undefined: it begins the chain. */
+      before?: BlockHash | undefined;
+    }
   | { kind: 'blocksRemoved'; worker: WorkerId; hashes: BlockHashes; tier: Tier }
   | { kind: 'blocksCleared'; worker: WorkerId }
   | { kind: 'feedLost'; worker: WorkerId }
@@ -24,7 +33,9 @@ export type Fact =
 export type Order =
   | { kind: 'dispatch'; request: RequestId; worker: WorkerId; decision: Decision }
   | { kind: 'reject'; request: RequestId; code: ErrorCode; sentence: string; retryAfterUs?: number }
-  | { kind: 'wake'; atUs: number };
+  | { kind: 'wake'; atUs: number }
+  /** Something that a person should read. */
+  | { kind: 'warn'; worker: WorkerId; sentence: string };
 
 /** A request, as far as a decision needs it. */
 export interface Arrival {
@@ -38,13 +49,32 @@ export interface Arrival {
   blockTokens: number;
   outputTokensMax: number;
   priority: number;
+  /** What it asks of its worker; undefined: nothing. */
+  wants?: WorkerWants | undefined;
+}
+
+/** What a request asks of the worker that serves it: each worker that cannot give it is left out. */
+export interface WorkerWants {
+  /** This one and no other. */
+  worker?: WorkerId | undefined;
+  /** Name of a LoRA adapter that must be served there. */
+  adapter?: string | undefined;
+  /** The phase it is sent for; undefined: all of it. */
+  role?: 'prefill' | 'decode' | undefined;
+  /** Taints it does not mind. */
+  tolerations: readonly string[];
+  /** Names and values the worker must bear. */
+  labels: readonly (readonly [name: string, value: string])[];
 }
 
 /** Why a request went where it went: the same object feeds log, receipt, page and golden test. */
 export interface Decision {
   policy: string;
   chosen: WorkerId;
+  /** Of all who were eligible: the cheapest, those that hold most of the prompt, and the chosen. */
   candidates: Candidate[];
+  /** How many were eligible. */
+  eligible: number;
   /** Time the request waited in the kernel's own queue. */
   queuedUs: number;
   /** Placements tried before this one. */
@@ -56,9 +86,18 @@ export interface Candidate {
   mode: WorkerMode;
   /** Leading prompt tokens whose KV the worker is believed to hold. */
   matchedTokens: number;
+  /** Of them, those to be fetched from host memory and from disk. */
+  hostTokens: number;
+  diskTokens: number;
   /** Tokens of other threads there that will be needed again. */
   liveTokens: number;
   /** Named prices in microseconds; they add up to `totalUs`. */
-  terms: Record<string, number>;
+  terms: Terms;
   totalUs: number;
 }
+
+/** Named prices; see kernel/route/cost.ts for what each is. */
+export type Terms = Record<
+  'waiting' | 'prefill' | 'fetch' | 'decode' | 'delay' | 'crowding' | 'explore',
+  number
+>;

@@ -29,11 +29,14 @@ export const Receipt = z.strictObject({
     z.strictObject({
       worker: z.string(),
       queuedUs: us(),
+      eligible: z.int().min(0).describe('Workers that could have served it.'),
       candidates: z.array(
         z.strictObject({
           worker: z.string(),
           mode: z.enum(['exact', 'predicted', 'loadOnly']),
           matchedTokens: z.int().describe('Prompt tokens believed to be cached there.'),
+          hostTokens: z.int().describe('Of them, to be fetched from host memory.'),
+          diskTokens: z.int().describe('Of them, to be fetched from disk.'),
           liveTokens: z.int().describe('Of other threads there that will be needed again.'),
           terms: z.record(z.string(), z.int()).describe('Named prices, microseconds.'),
           totalUs: z.int().describe('Their sum.'),
@@ -51,6 +54,9 @@ export const Receipt = z.strictObject({
       cachedTokens: z.int().nullable().describe('As the engine reported.'),
       outputTokens: z.int(),
       ttftUs: us().nullable(),
+      prefillUs: us()
+        .nullable()
+        .describe('From dispatch to the first token, engine queue included.'),
       e2eUs: us().nullable(),
       error: z
         .enum(Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]])
@@ -58,5 +64,14 @@ export const Receipt = z.strictObject({
         .describe('An error code.'),
     })
     .describe('So far, while it runs.'),
+  regret: z
+    .strictObject({
+      us: us().describe('0 where no other place would have been better.'),
+      worker: z.string().nullable().describe('The place that would have been.'),
+    })
+    .nullable()
+    .describe(
+      'The price, with the tokens that really were cached, less the best other predicted price.',
+    ),
 });
 export type Receipt = z.infer<typeof Receipt>;

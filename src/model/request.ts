@@ -2,6 +2,8 @@
  * One shape for a conversation, whichever wire it came over, and for how to continue it. Wires parse
  * into it, chat templates and engines read from it.
  */
+import type { WorkerWants } from './kernel-io.ts';
+
 export interface Chat {
   model: string;
   messages: Message[];
@@ -111,6 +113,10 @@ export interface Hints {
   forcedOutput: string | Uint32Array | undefined;
   /** What the client wants to see besides the answer. */
   extraFields: readonly string[];
+  /** What it asks of its worker. */
+  wants?: WorkerWants | undefined;
+  /** Between gateway and worker: the thread the request belongs to. */
+  thread?: string | undefined;
 }
 
 export const NO_HINTS: Hints = {

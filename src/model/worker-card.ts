@@ -60,7 +60,9 @@ export const WorkerCard = z.strictObject({
   }),
   disk: z
     .strictObject({
-      folder: z.string().describe('This worker’s own; nobody else writes there.'),
+      folder: z
+        .string()
+        .describe('This worker’s own; nobody else writes there. Empty: only modelled.'),
       bytes: z.int().describe('What its files may take.'),
       blocks: z.int().describe('Blocks that fit.'),
       blocksFound: z.int().describe('Left by an earlier run, and usable.'),
@@ -84,6 +86,7 @@ export function workerOf(id: WorkerId, card: WorkerCard): Worker {
     requestsMax: card.requestsMax,
     cacheTokens: card.cache.kvTokens,
     hasEvents: card.events !== null,
+    class: classOf(card),
     prefill: { perTokenUs, perTokenContextUs },
     decode: { stepUs, perSequenceUs },
   };
@@ -100,4 +103,10 @@ export function aboutOf(card: WorkerCard): WorkerAbout {
     tokensMode: tokens.mode,
     card,
   };
+}
+
+/** Equal weights on equal engines are equally fast; what a worker measured tells devices apart. */
+function classOf({ engine, model, pace }: WorkerCard): string {
+  const octave = Math.round(Math.log2(Math.max(pace.perTokenUs, 0.1)));
+  return `${engine} ${model.fingerprint} 2^${octave} µs`;
 }

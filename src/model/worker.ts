@@ -1,5 +1,5 @@
 /** A worker as the kernel knows it: what it can serve, and how much of it. */
-import type { WorkerId } from './ids.ts';
+import type { TenantId, WorkerId } from './ids.ts';
 
 export interface Worker {
   id: WorkerId;
@@ -17,8 +17,25 @@ export interface Worker {
   cacheTokens: number;
   /** Whether it publishes KV events, so that the exact index can be believed. */
   hasEvents: boolean;
+  /** Workers of one class are equally fast: model, engine and device. Without one it is its own. */
+  class?: string | undefined;
+  /** Undefined: it serves whole requests of anybody. */
+  rules?: WorkerRules | undefined;
   prefill: PrefillCurve;
   decode: DecodeCurve;
+}
+
+/** Whom a worker serves. */
+export interface WorkerRules {
+  /** Names of the LoRA adapters it has. */
+  adapters: readonly string[];
+  role: 'prefill' | 'decode' | 'both';
+  /** Whom it is kept for; empty: anybody. */
+  tenants: readonly TenantId[];
+  /** What keeps requests away that do not tolerate it. */
+  taints: readonly string[];
+  /** Where it stands and what it is: zone, rack, device. */
+  labels: Readonly<Record<string, string>>;
 }
 
 /** Microseconds to prefill `u` tokens that end at context `c`: perToken·u + perTokenContext·u·(c − u/2). */

@@ -63,9 +63,11 @@ function receipt(actual: Partial<Receipt['actual']>, promptTokens: number | null
       cachedTokens: 0,
       outputTokens: 5,
       ttftUs: 1000,
+      prefillUs: 900,
       e2eUs: 2000,
       error: null,
       ...actual,
     },
+    regret: null,
   };
 }

@@ -19,13 +19,15 @@ export class Log implements Sink {
       case 'feedLost':
         return this.#line(
           'warn',
-          `${note.worker} lost ${note.missing} batches of KV events; its cache is predicted until it is reset`,
+          `${note.worker} lost ${note.missing} batches of KV events; its cache is predicted until all is known again`,
         );
+      case 'feedSynced':
+        return this.#line('info', `what ${note.worker} holds is known again`);
       case 'warning':
         return this.#line('warn', note.sentence);
+      case 'asked':
       case 'request':
       case 'kernel':
-      case 'kvEvent':
         return;
     }
   }

@@ -131,16 +131,11 @@ test('tenants that a client makes up do not make the page of figures grow withou
   assert.equal(sumOf(metrics, name, {}), 5000);
 });
 
-test('KV events, their gaps and decisions are counted; what is gone is not shown as it was', () => {
+test('decisions are counted, nothing else is; what is gone is not shown as it was', () => {
   const metrics = new Metrics();
   const worker = 'worker-1' as WorkerId;
-  metrics.note({ kind: 'kvEvent', worker, event: 'stored' });
-  metrics.note({ kind: 'kvEvent', worker, event: 'stored' });
-  metrics.note({ kind: 'feedLost', worker, missing: 7 });
   const cancelled = { kind: 'cancelled', request: 'r' as RequestId } as const;
   metrics.note({ kind: 'kernel', atUs: 0, fact: cancelled, orders: [], tookUs: 5 });
-  assert.equal(sumOf(metrics, 'stator_kv_events_total', { worker, kind: 'stored' }), 2);
-  assert.equal(sumOf(metrics, 'stator_kv_event_gaps_total', { worker }), 1);
   assert.equal(sumOf(metrics, 'stator_route_seconds_count', {}), 0);
   metrics.set('stator_worker_mode', { worker, mode: 'exact' }, 1);
   metrics.clear('stator_worker_mode');
@@ -188,10 +183,12 @@ function requestNote({ actual, ...changes }: Changes = {}, status = 200) {
       cachedTokens: 0,
       outputTokens: 5,
       ttftUs: 1000,
+      prefillUs: 900,
       e2eUs: 2000,
       error: null,
       ...actual,
     },
+    regret: null,
   };
   return { kind: 'request', receipt, status, itlUs: 250 } as const;
 }

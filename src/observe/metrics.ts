@@ -58,26 +58,39 @@ export class Metrics implements Sink {
       'counter',
       'Prompt tokens that a rule kept reusable, estimated at four characters a token; rules overlap.',
     );
-    this.#declare('stator_kv_events_total', 'counter', 'KV events received.');
-    this.#declare('stator_kv_event_gaps_total', 'counter', 'Times KV events were lost for good.');
+    this.#declare('stator_kv_events_total', 'counter', 'What came of KV events, by kind.');
+    this.#declare('stator_kv_event_gaps_total', 'counter', 'Times batches of them were missing.');
+    this.#declare(
+      'stator_kv_event_lag_seconds',
+      'gauge',
+      'Age of the last batch when it was taken.',
+    );
     this.#declare('stator_rejections_total', 'counter', 'Requests refused, by reason.');
     this.#declare('stator_route_seconds', 'histogram', 'Time of one decision.');
     this.#declare('stator_active_sessions', 'gauge', 'Threads expected to come back.');
     this.#declare('stator_worker_mode', 'gauge', '1 for the mode a worker is in.');
+    this.#declare(
+      'stator_worker_confidence',
+      'gauge',
+      'Share of predicted cached tokens that its engine confirmed, lately.',
+    );
+    this.#declare('stator_regret_seconds_total', 'counter', 'What better places would have saved.');
+    this.#declare('stator_policy_hit_ratio', 'gauge', 'Of the last day, by one model for all.');
+    this.#declare('stator_policy_ttft_seconds', 'gauge', 'The same: predicted mean.');
+    this.#declare('stator_policy_regret_seconds', 'gauge', 'The same: regret.');
   }
 
   note(note: Note): void {
     switch (note.kind) {
       case 'request':
         return this.#request(note);
-      case 'kvEvent':
-        return this.add('stator_kv_events_total', { worker: note.worker, kind: note.event });
-      case 'feedLost':
-        return this.add('stator_kv_event_gaps_total', { worker: note.worker });
       case 'kernel':
         if (note.fact.kind === 'arrived')
           this.observe('stator_route_seconds', {}, note.tookUs / 1e6);
         return;
+      case 'asked':
+      case 'feedLost':
+      case 'feedSynced':
       case 'workerUp':
       case 'workerDown':
       case 'warning':
@@ -138,7 +151,10 @@ export class Metrics implements Sink {
     this.add('stator_prefill_tokens_saved_total', { tenant: receipt.tenant }, actual.cachedTokens);
     if (predicted === null) return;
     const error = Math.abs(predicted.cachedTokens - actual.cachedTokens);
-    this.observe('stator_predicted_cached_tokens_error', {}, error);
+    const worker = receipt.worker ?? 'none';
+    this.observe('stator_predicted_cached_tokens_error', { worker }, error);
+    if (receipt.regret === null) return;
+    this.add('stator_regret_seconds_total', { policy: receipt.policy }, receipt.regret.us / 1e6);
   }
 
   #declare(name: string, kind: Family['kind'], help: string, bounds = BOUNDS_S): void {

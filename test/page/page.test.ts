@@ -69,6 +69,11 @@ test('the page shows workers, slots and what came from cache', { skip }, async (
   await shows('#chart rect.cached');
   await shows('.slot.holds');
   assert.match((await page.textContent('#figures')) ?? '', /%/);
+  await shows('#policies tr.live');
+  await shows('#policies tr.shadow:nth-child(4)');
+  assert.match((await page.textContent('#policies-actual')) ?? '', /What really came of stator/);
+  await shows('.receipt .place.chosen');
+  assert.match((await page.textContent('#workers')) ?? '', /exact.*known from its KV events/);
   assert.deepEqual(complaints, []);
   await stack.stop();
 });

@@ -1,4 +1,7 @@
 /** The page: draws each snapshot that /stator/v1/events sends. */
+import { byId, element, percent, rect, sum, whole } from './dom.ts';
+import { drawPolicies, type PolicyRow } from './policies.ts';
+import { drawReceipts, drawTermLegend } from './receipts.ts';
 
 interface Snapshot {
   version: string;
@@ -8,6 +11,7 @@ interface Snapshot {
   liveThreads: number;
   models: { name: string; demo: boolean; tokens: string }[];
   workers: Worker[];
+  policies: PolicyRow[];
   history: Moment[];
 }
 
@@ -16,6 +20,7 @@ interface Worker {
   about: { engine: string; model: string; card: { cache?: { kvTokens: number } } };
   healthy: boolean;
   mode: string;
+  confidence: { agreement?: number; observations: number; unreported: number };
   requests: number;
   indexedBlocks: number;
   liveThreads: number;
@@ -45,11 +50,13 @@ const WIDTH = 600;
 const HEIGHT = 140;
 
 const status = byId('status');
+drawTermLegend();
 const events = new EventSource('/stator/v1/events');
 events.addEventListener('snapshot', (event) => {
   const snapshot = JSON.parse((event as MessageEvent<string>).data) as Snapshot;
   status.classList.remove('lost');
   draw(snapshot);
+  void drawReceipts();
 });
 events.addEventListener('error', () => {
   status.classList.add('lost');
@@ -65,6 +72,7 @@ function draw(snapshot: Snapshot): void {
   warning.textContent =
     'This is the demo model: its weights are random, so its text is noise. Speed, KV and reuse are real.';
   drawFigures(snapshot);
+  drawPolicies(snapshot.policies);
   drawChart(snapshot.history);
   byId('workers').replaceChildren(...snapshot.workers.map(workerCard));
 }
@@ -79,7 +87,7 @@ function drawFigures(snapshot: Snapshot): void {
   const ttft = sum(waits.map(({ ttftMs, requests: count }) => (ttftMs ?? 0) * count));
   const answered = sum(waits.map(({ requests: count }) => count));
   const figures: [string, string][] = [
-    [prompt === 0 ? '–' : `${((cached / prompt) * 100).toFixed(1)} %`, 'prompt tokens from cache'],
+    [prompt === 0 ? '–' : percent(cached / prompt), 'prompt tokens from cache'],
     [whole(cached), 'tokens not computed again'],
     [String(snapshot.liveThreads), 'live sessions'],
     [`${snapshot.running} / ${snapshot.waiting}`, 'running / waiting'],
@@ -105,8 +113,8 @@ function drawChart(history: readonly Moment[]): void {
     const cached = (cachedTokens / most) * HEIGHT;
     const computed = ((promptTokens - cachedTokens) / most) * HEIGHT;
     return [
-      bar('cached', x, HEIGHT - cached, width, cached),
-      bar('computed', x, HEIGHT - cached - computed, width, computed),
+      rect('cached', { x, y: HEIGHT - cached, width, height: cached }),
+      rect('computed', { x, y: HEIGHT - cached - computed, width, height: computed }),
     ];
   });
   byId('chart').replaceChildren(...bars);
@@ -126,8 +134,9 @@ function workerCard(worker: Worker): HTMLElement {
     element(
       'p',
       'note',
-      `${worker.about.engine} · ${worker.requests} requests · ${worker.liveThreads} live sessions · index ${worker.mode}`,
+      `${worker.about.engine} · ${worker.requests} requests · ${worker.liveThreads} live sessions`,
     ),
+    beliefOf(worker),
   );
   if (engine === null) return card;
   card.append(
@@ -160,32 +169,21 @@ function workerCard(worker: Worker): HTMLElement {
   return card;
 }
 
-function bar(kind: string, x: number, y: number, width: number, height: number): SVGRectElement {
-  const rect = document.createElementNS('http://www.w3.org/2000/svg', 'rect');
-  rect.setAttribute('class', kind);
-  for (const [name, value] of Object.entries({ x, y, width, height })) {
-    rect.setAttribute(name, value.toFixed(2));
+const MODES: Record<string, string> = {
+  exact: 'known from its KV events',
+  predicted: 'guessed from what it was sent',
+  loadOnly: 'not believed: only its load counts',
+};
+
+/** How its cache is known, and how often that came true. */
+function beliefOf({ mode, confidence }: Worker): HTMLElement {
+  const { agreement, observations, unreported } = confidence;
+  const line = element('p', 'belief', element('span', `badge mode-${mode}`, mode), ' cache ');
+  line.append(MODES[mode] ?? '');
+  if (agreement !== undefined) {
+    line.append(` · ${percent(agreement)} of ${whole(observations)} predictions confirmed`);
+  } else if (unreported > 0) {
+    line.append(' · its engine reports no cached tokens, so nothing confirms it');
   }
-  return rect;
-}
-
-function element(tag: string, kind: string, ...children: (string | Node)[]): HTMLElement {
-  const made = document.createElement(tag);
-  if (kind !== '') made.className = kind;
-  made.append(...children);
-  return made;
-}
-
-function byId(id: string): HTMLElement {
-  const found = document.getElementById(id);
-  if (found === null) throw new Error(`the page has no ${id}`);
-  return found;
-}
-
-function sum(values: readonly number[]): number {
-  return values.reduce((total, value) => total + value, 0);
-}
-
-function whole(count: number): string {
-  return Math.round(count).toLocaleString();
+  return line;
 }
