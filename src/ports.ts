@@ -5,10 +5,12 @@
 import type { BlockHash, BlockHashes, KvEvent } from './model/block.ts';
 import type { RequestId, TenantId, WorkerId } from './model/ids.ts';
 import type { Fact, Order } from './model/kernel-io.ts';
+import type { KvChain, KvExport, KvOutcome } from './model/kv-control.ts';
 import type { Part, Usage } from './model/part.ts';
 import type { Receipt } from './model/receipt.ts';
 import type { AnswerFrame, Chat, Sampling, Shape } from './model/request.ts';
-import type { FileNews, StepPlan, StepResult } from './model/step.ts';
+import type { Identity } from './model/session.ts';
+import type { FileNews, Handle, StepPlan, StepResult } from './model/step.ts';
 import type { Worker, WorkerAbout } from './model/worker.ts';
 
 export type Cancel = () => void;
@@ -70,7 +72,8 @@ export interface Decoder {
 /** Chained block hashes. A chain starts at `root(salt)`; see model/block.ts. */
 export interface BlockHasher {
   readonly blockTokens: number;
-  root(salt: string): BlockHash;
+  /** Of the model's own adapter, or of the one named. */
+  root(salt: string, lora?: string): BlockHash;
   /** Hash of the block `ids[start, start + blockTokens)` that follows `parent`. */
   block(parent: BlockHash, ids: Uint32Array, start: number): BlockHash;
   /** Of all full blocks of `ids`. */
@@ -104,6 +107,8 @@ export interface Job {
   forcedOutput: string | Uint32Array | undefined;
   /** Whether parts carry `engineData`. */
   engineData: boolean;
+  /** Whose next request begins like this one: KV control names it. Apart for each salt. */
+  thread?: string | undefined;
 }
 
 /**
@@ -120,7 +125,37 @@ export interface Engine {
   healthy(): Promise<boolean>;
   /** What it holds right now, for the page; undefined where the engine does not tell. */
   report(): Promise<EngineReport | undefined>;
+  /** Its KV as others may direct it; undefined where it takes no such wishes. */
+  readonly kv?: KvControl | undefined;
   close(): void;
+}
+
+/**
+ * What others who know more decide about an engine's KV. Answers say what became of a wish; a
+ * `GatewayError` is thrown only where the engine cannot be asked.
+ */
+export interface KvControl {
+  /** Kept in some tier for so long, in microseconds; again: from now on. */
+  retain(chain: KvChain, ttlUs: number): Promise<KvOutcome>;
+  /** Kept until it is released. */
+  pin(chain: KvChain): Promise<KvOutcome>;
+  /** Kept no longer, and what nobody shares of it leaves first. */
+  release(chain: KvChain): Promise<KvOutcome>;
+  /** Out of the slots, and for `disk` out of host memory as well. */
+  demote(chain: KvChain, to: 'host' | 'disk'): Promise<KvOutcome>;
+  /** From disk into host memory, and for `device` into a slot, while nobody needs it. */
+  prefetch(chain: KvChain, to: 'device' | 'host'): Promise<KvOutcome>;
+  /** Its KV as bytes that `import` of another takes; they are made as they are read. */
+  export(chain: KvChain, signal: AbortSignal): Promise<KvExport>;
+  /**
+   * Takes KV of an engine of the same model and layout, as far as it is sound; `thread`: whose it
+   * is. What is not read of `bytes` is not wanted.
+   */
+  import(
+    bytes: AsyncIterable<Uint8Array>,
+    thread: string | undefined,
+    signal: AbortSignal,
+  ): Promise<KvOutcome>;
 }
 
 export interface Embedding {
@@ -158,17 +193,45 @@ export interface Runner {
   close(): Promise<void>;
 }
 
-/** One worker's KV events, in order; `lost` says that some are missing for good. */
+/** Bytes of KV blocks in a runner's host store, by the handles its scheduler gave them. */
+export interface BlockStore {
+  /** Copies of blocks, one after the other. */
+  read(handles: readonly Handle[]): Promise<Uint8Array>;
+  /** `bytes` of as many blocks; they are the runner's from now on. */
+  write(handles: readonly Handle[], bytes: Uint8Array): Promise<void>;
+}
+
+/** Where a worker's KV events are to be had: live ones, and those it is asked for again. */
+export interface FeedAddress {
+  endpoint: string;
+  replay: string | undefined;
+}
+
+/** Brings batches of KV events as engines number them, from 0 on; what they say is read elsewhere. */
 export interface KvFeed {
   subscribe(
-    worker: { id: WorkerId; endpoint: string; replay: string | undefined },
+    worker: FeedAddress & { id: WorkerId; blockTokens: number },
     on: FeedListener,
-  ): Cancel;
+  ): FeedLink;
 }
 
 export interface FeedListener {
-  events(events: readonly KvEvent[]): void;
-  lost(missing: number): void;
+  /** A live batch; it may come twice, late or never. */
+  batch(number: number, payload: Uint8Array): void;
+  /** The connection broke and stands again: whoever is there may be another engine. */
+  reconnected(): void;
+  /** None will ever come; one sentence. */
+  failed(sentence: string): void;
+}
+
+export interface FeedLink {
+  /** Whether there is somebody to ask. */
+  readonly replays: boolean;
+  /** Whether what is published comes, once and in order, while the connection stands. */
+  readonly isReliable: boolean;
+  /** Batches from `from` on, or the state (wire/kv-event-log.ts); throws where the answer is not whole. */
+  replay(from: number): AsyncIterable<{ number: number; payload: Uint8Array }>;
+  close(): void;
 }
 
 /** Where a local engine tells its KV events. */
@@ -186,7 +249,7 @@ export type WorkerChange =
       kind: 'up';
       worker: Worker;
       engine: Engine;
-      events: { endpoint: string; replay: string | undefined } | undefined;
+      events: FeedAddress | undefined;
       about: WorkerAbout;
     }
   | { kind: 'down'; worker: WorkerId; reason: string };
@@ -201,11 +264,28 @@ export interface Sink {
   note(note: Note): void;
 }
 
+/** A request as it was understood, before anything was decided; for those who record. */
+export interface Asked {
+  /** The receipt's. */
+  id: string;
+  arrivedUs: number;
+  wire: string;
+  model: string;
+  who: Identity;
+  /** As the client sent it. */
+  prompt: Job['prompt'];
+  /** Of the full blocks of what is rendered; none where tokens are unknown. */
+  hashes: BlockHashes;
+  blockTokens: number;
+  promptTokens: number;
+}
+
 export type Note =
+  | { kind: 'asked'; asked: Asked }
   | { kind: 'kernel'; atUs: number; fact: Fact; orders: readonly Order[]; tookUs: number }
   | { kind: 'request'; receipt: Receipt; status: number; itlUs: number | undefined }
-  | { kind: 'kvEvent'; worker: WorkerId; event: KvEvent['kind'] }
   | { kind: 'feedLost'; worker: WorkerId; missing: number }
+  | { kind: 'feedSynced'; worker: WorkerId }
   | { kind: 'workerUp'; worker: WorkerId }
   | { kind: 'workerDown'; worker: WorkerId; reason: string }
   | { kind: 'warning'; sentence: string };

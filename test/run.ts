@@ -1,19 +1,21 @@
 /**
- * Runs the tests: `node --import tsx test/run.ts [tidy] [unit] [e2e] [clients] [exact] [page] [part of a file's name]`.
+ * Runs the tests: `node --import tsx test/run.ts [tidy] [unit] [e2e] [clients] [exact] [page] [llama-server]
+ * [part of a file's name]`.
  * Few processes: two for all unit tests, one for each end-to-end file. Last line: the totals.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { llamaServerHere } from '../src/cli/llama-server.ts';
 import { globSync } from './glob.ts';
 
 interface Suite {
   files: string[];
   /** So many at once that share the files, or one for each file, one after the other. */
   processes: number | 'each';
-  /** Runs where this folder is or where the suite is named; elsewhere it is skipped, with the reason. */
-  needs?: { folder: string; reason: string };
+  /** Runs where that is there or where the suite is named; elsewhere it is skipped, with the reason. */
+  needs?: { isThere: boolean; reason: string };
 }
 
 const SUITES: Record<string, Suite> = {
@@ -23,6 +25,15 @@ const SUITES: Record<string, Suite> = {
   clients: installed('clients', 'the official SDKs'),
   exact: installed('exact', 'big vocabularies and reference tokenizers'),
   page: installed('page', 'a driver for Chromium'),
+  nats: installed('nats', 'a NATS client'),
+  'llama-server': {
+    files: globSync(['test/llama-server'], '.test.ts'),
+    processes: 'each',
+    needs: {
+      isThere: llamaServerHere().kind === 'found',
+      reason: 'it needs llama.cpp’s own server; npm run test:llama-server builds and runs it',
+    },
+  },
 };
 
 /** A suite with packages of its own, which only its npm script installs. */
@@ -31,7 +42,7 @@ function installed(name: string, what: string): Suite {
     files: globSync([`test/${name}`], '.test.ts'),
     processes: 'each',
     needs: {
-      folder: `test/${name}/node_modules`,
+      isThere: existsSync(`test/${name}/node_modules`),
       reason: `it needs ${what}; npm run test:${name} installs and runs it`,
     },
   };
@@ -56,7 +67,7 @@ for (const suite of named.length > 0 ? named : Object.keys(SUITES)) {
   const { files, processes, needs } = SUITES[suite];
   const chosen = files.filter((file) => parts.every((part) => file.includes(part)));
   if (chosen.length === 0) continue;
-  if (needs !== undefined && named.length === 0 && !existsSync(needs.folder)) {
+  if (needs !== undefined && named.length === 0 && !needs.isThere) {
     for (const file of chosen) console.log(`- skipped: ${file} (${needs.reason})`);
     totals.skipped += chosen.length;
     continue;

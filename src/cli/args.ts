@@ -11,6 +11,31 @@ export function count(text: string): number {
   return value;
 }
 
+export function amount(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== '' && Number.isFinite(value) && value >= 0) return value;
+  throw new InvalidArgumentError('It must be a number, 0 or more.');
+}
+
+export function positive(text: string): number {
+  const value = amount(text);
+  if (value > 0) return value;
+  throw new InvalidArgumentError('It must be more than 0.');
+}
+
+/** A whole number of tokens; 0 is none. */
+export function tokens(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== '' && Number.isInteger(value) && value >= 0) return value;
+  throw new InvalidArgumentError('It must be a whole number, 0 or more.');
+}
+
+export function share(text: string): number {
+  const value = Number(text);
+  if (text !== '' && value >= 0 && value <= 1) return value;
+  throw new InvalidArgumentError('It must be a share from 0 to 1.');
+}
+
 export function port(text: string): number {
   const value = Number(text);
   if (Number.isInteger(value) && value >= 0 && value <= 65_535) return value;
@@ -28,6 +53,20 @@ export function disk(text: string): number {
   const value = text.includes('%') ? undefined : parseMemory(text);
   if (value !== undefined && value > 0) return value;
   throw new InvalidArgumentError('It must be a size like 20GB or 500MiB, or 0 for none.');
+}
+
+/** `90s`, `10m`, `2h` → seconds. */
+export function duration(text: string): number {
+  const [, value, unit] = /^(\d+(?:\.\d+)?)(s|m|h)$/.exec(text.trim()) ?? [];
+  const seconds = Number(value) * { s: 1, m: 60, h: 3600 }[(unit ?? 's') as 's' | 'm' | 'h'];
+  if (seconds > 0) return seconds;
+  throw new InvalidArgumentError('It must be a time like 90s, 10m or 2h.');
+}
+
+export function fileSize(text: string): number {
+  const value = text.includes('%') ? undefined : parseMemory(text);
+  if (value !== undefined && value > 0) return value;
+  throw new InvalidArgumentError('It must be a size like 1GB or 500MiB.');
 }
 
 export function engine(text: string): 'llama' | 'sim' {
@@ -56,6 +95,11 @@ export function money(text: string): number {
   const value = Number(text);
   if (Number.isFinite(value) && value >= 0) return value;
   throw new InvalidArgumentError('It must be a number like 2.50.');
+}
+
+/** `1,2,4`. */
+export function counts(text: string): number[] {
+  return text.split(',').map(count);
 }
 
 export function names(text: string): string[] {

@@ -7,10 +7,12 @@ import { benchEngine } from '../bench/engine.ts';
 import type { BenchEngine } from '../bench/engine-driver.ts';
 import type { BenchReport } from '../bench/figure.ts';
 import { RunnerWatch } from '../bench/runner-watch.ts';
+import { benchServers } from '../bench/servers.ts';
 import { UP_DEFAULTS, WorkerSettings } from '../model/config.ts';
 import { buildWorker } from './build-worker.ts';
 import { Complaint } from './complaint.ts';
 import { diskBytesDefault } from './disk.ts';
+import { llamaServerHere } from './llama-server.ts';
 import { memoryBytes } from './memory.ts';
 import { chooseModel } from './model-choice.ts';
 
@@ -18,6 +20,17 @@ const LENGTHS = [2048, 8192, 16_384];
 const SLOTS = 8;
 /** Beside the longest prompt, whole units of llama.cpp's cells. */
 const ROOM_TOKENS = 1024;
+/** Cold runs of the longest prompt take most of the time. */
+const SERVER_ROUNDS = 2;
+/** Agents: a system prompt in common, and twice as many of them as there are slots. */
+const SESSIONS = {
+  perSlot: 2,
+  turns: 4,
+  sharedTokens: 1024,
+  ownTokens: 1024,
+  turnTokens: 512,
+  outputTokens: 32,
+};
 
 export async function engineBench(
   onProgress: (text: string) => void,
@@ -38,7 +51,7 @@ export async function engineBench(
       batchTokens: chunkTokensMax,
       threads,
     });
-    return await benchEngine({
+    const report = await benchEngine({
       model: model.name,
       first,
       restart: () => start(settings),
@@ -48,6 +61,23 @@ export async function engineBench(
       settings: { threads, chunkTokensMax, chunkUs },
       onProgress,
     });
+    bare.close();
+    const lengths = LENGTHS.filter((tokens) => tokens < contextTokens);
+    const servers = await benchServers({
+      model: { path: model.path, slots, contextTokens, threads },
+      memoryBytes: settings.memoryBytes,
+      vocabularySize: first.vocabularySize,
+      llamaServer: llamaServerHere(),
+      lengths,
+      rounds: SERVER_ROUNDS,
+      sessions: SESSIONS,
+      onProgress,
+    });
+    return {
+      ...report,
+      figures: { ...report.figures, ...servers.figures },
+      beside: { ...report.beside, ...servers.beside },
+    };
   } catch (error) {
     throw new Complaint((error as Error).message);
   } finally {

@@ -2,13 +2,20 @@
 import { table } from '../base/text.ts';
 import type { BenchReport } from '../bench/figure.ts';
 import { engineBench } from './bench-engine.ts';
+import { indexBench } from './bench-index.ts';
+import { routeBench } from './bench-route.ts';
 import { tokensBench } from './bench-tokens.ts';
 import { Complaint } from './complaint.ts';
 import { ProgressLine } from './progress.ts';
 
 type Bench = (show: (text: string) => void, flags: { model?: string }) => Promise<BenchReport>;
 
-const BENCHES: Record<string, Bench> = { engine: engineBench, tokens: tokensBench };
+const BENCHES: Record<string, Bench> = {
+  engine: engineBench,
+  index: indexBench,
+  route: routeBench,
+  tokens: tokensBench,
+};
 
 export async function bench(
   name: string,

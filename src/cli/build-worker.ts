@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { CONTEXT_UNIT } from '../engines/llama/context.ts';
 import { LocalEngine, type LocalEngineSettings } from '../engines/local.ts';
+import type { KvMeans } from '../engines/local-kv.ts';
 import { FittedPace, FixedPace, type StepCurve } from '../engines/perf.ts';
 import { embeddingsOf } from '../engines/pooling.ts';
 import { RunnerLlama } from '../engines/runner-llama.ts';
@@ -18,21 +19,26 @@ import type { WorkerId } from '../model/ids.ts';
 import type { Chat } from '../model/request.ts';
 import { Script } from '../model/script.ts';
 import type { WorkerCard } from '../model/worker-card.ts';
+import { loadNats } from '../planes/nats-connection.ts';
+import { NatsPublisher } from '../planes/nats-publisher.ts';
 import { WallClock } from '../planes/wall-clock.ts';
-import type { Engine, Runner } from '../ports.ts';
+import type { Engine, KvControl, Runner } from '../ports.ts';
+import { KvEventLog } from '../wire/kv-event-log.ts';
 import { type Budget, divide } from '../worker/budget.ts';
 import { EventPublisher, KV_TOPIC } from '../worker/events.ts';
 import { checkTokens, type TokenCheck } from '../worker/token-check.ts';
-import { diskBlocks, type OpenDisk, openDisk } from './disk.ts';
+import { diskBlocks, layoutOf, modelledDisk, type OpenDisk, openDisk } from './disk.ts';
 import { type LoadedModel, loadModel } from './load-model.ts';
 import { VERSION } from './version.ts';
 
 export interface BuiltWorker {
   engine: Engine;
+  kv: KvControl;
   model: LoadedModel;
   foreignRender: ((chat: Chat) => Promise<string>) | undefined;
   /** Complete but for the address, which is known once the worker listens. */
   card: Omit<WorkerCard, 'url'>;
+  events: KvEventLog;
   /** What was lowered or switched off, a sentence each. */
   notes: string[];
   close(): Promise<void>;
@@ -41,8 +47,10 @@ export interface BuiltWorker {
 /** What computes, and what was found out about it before it served. */
 interface Core {
   runner: Runner;
-  /** The same, where it can keep files. */
-  files: RunnerLlama | undefined;
+  /** The KV of blocks in its host store, and how it is laid out. */
+  store: Omit<KvMeans, 'clock'>;
+  /** Undefined where nothing is kept on disk; throws one sentence where it should be. */
+  openDisk(): Promise<OpenDisk | undefined>;
   pace: Pace;
   curve: StepCurve;
   check: TokenCheck;
@@ -54,12 +62,12 @@ interface Core {
 export async function buildWorker(
   settings: WorkerSettings,
   onFailure: (error: Error) => void,
-  around: (runner: Runner) => Runner = (runner) => runner,
+  around: (runner: Runner, sizes: { slots: number }) => Runner = (runner) => runner,
 ): Promise<BuiltWorker> {
   const startedMs = Date.now();
   const model = loadModel(settings.model, settings.blockTokens);
   const isSim = settings.engine === 'sim';
-  const budget = isSim ? simulatedBudget(settings) : llamaBudget(settings, model);
+  const budget = isSim ? simulatedBudget(settings, model) : llamaBudget(settings, model);
   const core = isSim
     ? simulatedCore(settings, model, budget)
     : await llamaCore(settings, model, budget);
@@ -68,38 +76,49 @@ export async function buildWorker(
     Object.assign(budget, { hostBlocks: 0, storeBytes: 0 });
     notes.push('the block store is off: only what lies in a free slot is reused');
   }
-  const disk = await diskOf(settings, model, budget, core).catch((error: Error) => {
+  const disk = await core.openDisk().catch((error: Error) => {
     notes.push(error.message);
     return undefined;
   });
   if (disk === undefined) forgetDisk(budget, settings);
-  const events = await EventPublisher.start(settings.eventBatchesKept);
+  const nowS = () => Date.now() / 1000;
+  const events = new KvEventLog({ batchesMax: settings.eventBatchesKept, nowS });
+  const publisher = await EventPublisher.start(events);
+  const nats =
+    settings.events === undefined
+      ? undefined
+      : await NatsPublisher.start(settings.events, events, loadNats);
   const script = settings.script === undefined ? undefined : readScript(settings.script);
   const local = new LocalEngine({
     worker: settings.name as WorkerId,
-    runner: around(core.runner),
+    runner: around(core.runner, budget),
     pace: core.pace,
     tokens: model.tokens,
     events,
     settings: engineSettings(settings, { ...budget, disk }, model),
     onFailure,
   });
+  const kv = local.direct({ ...core.store, clock: new WallClock() });
+  events.tellsState(() => local.held());
   if (disk !== undefined) local.restore(disk.found);
   const engine = script === undefined ? local : scripted(local, script, settings, model);
   return {
     engine,
+    kv,
     model,
+    events,
     foreignRender: core.foreignRender,
     notes,
     card: {
       ...cardOf(settings, model, budget, core),
       disk: disk === undefined ? null : diskCard(disk),
-      events: { endpoint: events.endpoint, replay: events.replay, topic: KV_TOPIC },
+      events: { endpoint: publisher.endpoint, replay: publisher.replay, topic: KV_TOPIC },
       startMs: Date.now() - startedMs,
     },
     async close() {
       engine.close();
-      events.close();
+      publisher.close();
+      await nats?.close();
     },
   };
 }
@@ -110,7 +129,9 @@ function llamaBudget(settings: WorkerSettings, model: LoadedModel): Budget {
     memoryBytes: settings.memoryBytes,
     weightsBytes: info.tensorBytes,
     kvBytesPerToken: info.kvBytesPerToken,
-    slots: settings.exact ? 1 : (settings.slots ?? LLAMA_ENGINE.slots),
+    slots: settings.exact
+      ? 1
+      : (settings.slots ?? { min: LLAMA_ENGINE.slotsMin, max: LLAMA_ENGINE.slotsMax }),
     modelContextTokens: info.contextTokens,
     contextTokens: settings.contextTokens,
     blockTokens: settings.blockTokens,
@@ -123,13 +144,14 @@ function llamaBudget(settings: WorkerSettings, model: LoadedModel): Budget {
   return { ...budget, blocksMax: 0, hostBlocks: 0, storeBytes: 0 };
 }
 
-function simulatedBudget(settings: WorkerSettings): Budget {
+function simulatedBudget(settings: WorkerSettings, model: LoadedModel): Budget {
   const { slots, contextTokens, kvTokens } = SIMULATED_ENGINE;
   const blocks = Math.floor((settings.kvTokens ?? kvTokens) / settings.blockTokens);
   return {
     slots: settings.slots ?? slots,
     contextTokens: settings.contextTokens ?? contextTokens,
-    blocksMax: blocks,
+    // What was asked for bounds all tiers.
+    blocksMax: settings.kvTokens === undefined ? blocks + diskBlocks(settings, model) : blocks,
     hostBlocks: blocks,
     weightsBytes: 0,
     slotsBytes: 0,
@@ -160,7 +182,11 @@ async function llamaCore(
   const { tokens, templateProblem } = model;
   return {
     runner,
-    files: runner,
+    store: { blocks: runner, layout: layoutOf(settings, model, runner.version) },
+    openDisk: async () => {
+      if (runner.selfTest.rebuild.kind !== 'passed' || budget.hostBlocks === 0) return undefined;
+      return await openDisk(settings, model, runner);
+    },
     pace: new FittedPace(curve),
     curve,
     check: await checkTokens(tokens, (texts) => runner.tokenize(texts), settings.tokenSlices),
@@ -171,7 +197,7 @@ async function llamaCore(
 }
 
 function simulatedCore(settings: WorkerSettings, model: LoadedModel, budget: Budget): Core {
-  const { curve, answerTokensMin, answerTokensMax } = SIMULATED_ENGINE;
+  const { curve, answerTokensMin, answerTokensMax, fileUs } = SIMULATED_ENGINE;
   const memory = new SimulatedMemory(budget.slots, {
     seed: settings.seed,
     blockTokens: settings.blockTokens,
@@ -181,9 +207,12 @@ function simulatedCore(settings: WorkerSettings, model: LoadedModel, budget: Bud
     answerTokensMin,
     answerTokensMax,
   });
+  const runner = new RunnerSimulated({ memory, curve, clock: new WallClock(), fileUs });
+  const layout = { ...layoutOf(settings, model, 'sim'), blockBytes: 4 * settings.blockTokens };
   return {
-    runner: new RunnerSimulated({ memory, curve, clock: new WallClock(), fileUs: 0 }),
-    files: undefined,
+    runner,
+    store: { blocks: runner, layout },
+    openDisk: async () => modelledDisk(settings, model),
     pace: new FixedPace(curve),
     curve,
     check: { checked: 0, differing: 0, reason: '' },
@@ -224,21 +253,10 @@ function engineSettings(
   };
 }
 
-/** Undefined where nothing can be kept on disk; throws one sentence where it should be. */
-async function diskOf(
-  settings: WorkerSettings,
-  model: LoadedModel,
-  budget: Budget,
-  { files, selfTest }: Core,
-): Promise<OpenDisk | undefined> {
-  if (files === undefined || selfTest !== 'passed' || budget.hostBlocks === 0) return undefined;
-  return await openDisk(settings, model, files);
-}
-
 /** What was hoped to lie on disk does not. */
 function forgetDisk(budget: Budget, { blockTokens }: WorkerSettings): void {
-  const inSlots = Math.floor((budget.slots * budget.contextTokens) / blockTokens);
-  if (budget.weightsBytes === 0) return; // Simulated: it had none.
+  const isModelled = budget.slotsBytes === 0;
+  const inSlots = isModelled ? 0 : Math.floor((budget.slots * budget.contextTokens) / blockTokens);
   budget.blocksMax = Math.min(budget.blocksMax, budget.hostBlocks + inSlots);
 }
 

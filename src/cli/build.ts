@@ -8,22 +8,27 @@ import { Host } from '../gateway/host.ts';
 import { type KnownModel, Models } from '../gateway/models.ts';
 import { Normalizer } from '../gateway/normalize/normalizer.ts';
 import { Receipts } from '../gateway/receipts.ts';
+import { RECORDING_LIMITS, Recordings } from '../gateway/recordings.ts';
 import { Roster } from '../gateway/roster.ts';
 import { Serve } from '../gateway/serve.ts';
+import { Shadowing } from '../gateway/shadowing.ts';
 import { State } from '../gateway/state.ts';
 import { tokenRoutes } from '../gateway/token-routes.ts';
 import { router } from '../http/router.ts';
 import { HttpServer } from '../http/server.ts';
 import { Kernel } from '../kernel/kernel.ts';
+import { Shadows } from '../kernel/shadow.ts';
 import type { Config } from '../model/config.ts';
+import type { PolicyReport } from '../model/policy-report.ts';
 import { History } from '../observe/history.ts';
 import { Journal } from '../observe/journal.ts';
 import { Log } from '../observe/log.ts';
 import { Metrics } from '../observe/metrics.ts';
 import { Sinks } from '../observe/sinks.ts';
 import { WallClock } from '../planes/wall-clock.ts';
-import { ZeromqFeed } from '../planes/zeromq.ts';
 import type { Clock, Directory, Sink } from '../ports.ts';
+import { feedMetrics, feedSettings, feedsOf } from './feeds.ts';
+import { recordTo } from './record.ts';
 import { VERSION } from './version.ts';
 
 export interface GatewayInput {
@@ -49,30 +54,37 @@ export function buildGateway(input: GatewayInput): Gateway {
   const { config, directory, aliases, log } = input;
   const { limits } = config;
   const clock = new WallClock();
-  const observed = observe(config, clock, log);
-  const { sink } = observed;
+  const rolls = new Prng(config.seed);
+  const { policy, shadows } = config;
+  const beside = new Shadows({ policy, shadows, ...limits }, rolls.fork('shadows'));
+  const shadowing = new Shadowing({ shadows: beside, clock });
+  const policies = () => shadowing.report();
+  const observed = observe(config, clock, { write: log, shadowing });
+  const { sink, recordings } = observed;
   const kernel = new Kernel({
     settings: { policy: config.policy, ...limits },
-    rng: new Prng(config.seed).fork('kernel'),
+    rng: rolls.fork('kernel'),
   });
   const host = new Host({ kernel, clock, sink });
   const models = new Models({ known: input.models, aliases });
-  const feedSettings = { quietUs: limits.feedQuietUs, replayUs: limits.feedReplayUs };
-  const zeromq = new ZeromqFeed({ clock, sink, settings: feedSettings });
-  const feed = new Feed({ host, feed: zeromq, sink });
+  const feeds = feedsOf(limits, clock);
+  const feed = new Feed({ host, feed: feeds, clock, sink, settings: feedSettings(limits) });
   const checks = { checkUs: limits.healthUs, recheckUs: limits.recheckUs };
   const workers = directory(clock, sink);
   const roster = new Roster({ directory: workers, host, models, feed, clock, sink, ...checks });
   const access = new Access({ ...config, host: config.listen.host });
-  const receipts = new Receipts(limits.receiptsMax);
+  const receipts = new Receipts(limits);
   // Receipt ids must not repeat after a restart; nothing that is decided depends on them.
   const rng = new Prng(clock.wallMs());
-  const parts = { access, models, host, clock, receipts, roster, version: VERSION };
+  const parts = { access, models, host, clock, receipts, roster, policies, version: VERSION };
   const normalizer = new Normalizer(config.normalise);
   const serve = new Serve({ ...parts, normalizer, engines: roster, rng, sink });
-  const state = new State({ ...parts, history: () => observed.history.moments() });
-  const metrics = () => metricsText(observed.metrics, host);
-  const admin = adminRoutes({ ...parts, state, metrics, newsUs: NEWS_US });
+  const state = new State({ ...parts, feed, history: () => observed.history.moments() });
+  const metrics = () => {
+    feedMetrics(observed.metrics, feed);
+    return metricsText(observed.metrics, host, policies());
+  };
+  const admin = adminRoutes({ ...parts, state, metrics, recordings, newsUs: NEWS_US });
   const counting = tokenRoutes({ access, models, normalizer, sink });
   const routes = new Map([...serve.routes(), ...counting, ...admin, ...dashboardRoutes(access)]);
   // A moment more than answers have: enough to say why they end.
@@ -85,6 +97,7 @@ export function buildGateway(input: GatewayInput): Gateway {
     server,
     async close() {
       host.close();
+      recordings.close();
       const cancel = clock.after(limits.shutdownUsMax, () => serve.breakOff());
       await server.close();
       cancel();
@@ -100,22 +113,52 @@ const LAST_WORDS_US = 500_000;
 /** How often the page hears news. */
 const NEWS_US = 1_000_000;
 
-function observe(config: Config, clock: Clock, write: (line: string) => void) {
+function observe(
+  config: Config,
+  clock: Clock,
+  { write, shadowing }: { write: (line: string) => void; shadowing: Sink },
+) {
   const metrics = new Metrics();
   const history = new History({ clock, bucketMs: 2_000, bucketsMax: 300 });
   const journal = config.journal === undefined ? undefined : new Journal(config.journal, write);
-  const sinks: Sink[] = [metrics, history, new Log({ clock, write })];
+  const recordings = new Recordings(clock, RECORDING_LIMITS);
+  const log = new Log({ clock, write });
+  const complain = (sentence: string) => log.note({ kind: 'warning', sentence });
+  const endRecord =
+    config.record === undefined ? undefined : recordTo(config.record, recordings, complain);
+  const sinks: Sink[] = [metrics, history, shadowing, recordings, log];
   if (journal !== undefined) sinks.push(journal);
-  return { metrics, history, sink: new Sinks(sinks), close: async () => journal?.close() };
+  const close = async () => {
+    await Promise.all([journal?.close(), endRecord?.()]);
+  };
+  return { metrics, history, recordings, sink: new Sinks(sinks), close };
 }
 
+/** Hit ratio, predicted TTFT and regret of each policy over the last day. */
+const POLICY_GAUGES = [
+  'stator_policy_hit_ratio',
+  'stator_policy_ttft_seconds',
+  'stator_policy_regret_seconds',
+];
+
 /** Gauges are read when somebody asks. */
-function metricsText(metrics: Metrics, host: Host): string {
+function metricsText(metrics: Metrics, host: Host, policies: readonly PolicyReport[]): string {
   const state = host.state();
   metrics.set('stator_active_sessions', {}, state.liveThreads);
   metrics.clear('stator_worker_mode');
-  for (const { id, mode } of state.workers) {
+  metrics.clear('stator_worker_confidence');
+  for (const { id, mode, confidence } of state.workers) {
     metrics.set('stator_worker_mode', { worker: id, mode }, 1);
+    if (confidence.agreement === undefined) continue;
+    metrics.set('stator_worker_confidence', { worker: id }, confidence.agreement);
+  }
+  for (const name of POLICY_GAUGES) metrics.clear(name);
+  for (const { policy, role, wouldBe } of policies) {
+    const { hitRatio, ttftUsMean, regretUs } = wouldBe;
+    const figures = [hitRatio, ttftUsMean === null ? null : ttftUsMean / 1e6, regretUs / 1e6];
+    for (const [i, value] of figures.entries()) {
+      if (value !== null) metrics.set(POLICY_GAUGES[i], { policy, role }, value);
+    }
   }
   return metrics.text();
 }

@@ -46,38 +46,56 @@ export async function openDisk(
 ): Promise<OpenDisk | undefined> {
   if (settings.diskBytes === 0) return undefined;
   const layout = layoutOf(settings, model, runner.version);
+  const sizes = sizesOf(layout, settings);
+  const opened = await runner.openFiles({
+    folder: diskFolder(settings.diskFolder),
+    bytesMax: settings.diskBytes,
+    fileBlocksMax: sizes.fileBlocksMax,
+    layout,
+  });
+  if ('reason' in opened) throw new Error(opened.reason);
+  const { bytesMax } = opened;
+  const blockCount = Math.floor(bytesMax / sizes.blockBytes);
+  return { ...opened, blockCount, sizes: { ...sizes, bytesMax } };
+}
+
+/** The same books without files: empty at every start. Throws one sentence where it is too small. */
+export function modelledDisk(settings: WorkerSettings, model: LoadedModel): OpenDisk | undefined {
+  if (settings.diskBytes === 0) return undefined;
+  const sizes = sizesOf(layoutOf(settings, model, ''), settings);
+  const { bytesMax, blockBytes } = sizes;
+  const blockCount = Math.floor(bytesMax / blockBytes);
+  return { path: '', bytesMax, found: [], blockCount, sizes };
+}
+
+function sizesOf(
+  layout: FileLayout,
+  { diskBytes: bytesMax, memoryBytes }: WorkerSettings,
+): OpenDisk['sizes'] {
   const { fileBytes, blockBytes } = fileSizes(layout);
   const fitting = Math.floor(DISK.fileBytesMax / blockBytes);
   const fileBlocksMax = Math.max(1, Math.min(DISK.fileBlocksMax, fitting));
   const least = fileBytes + fileBlocksMax * blockBytes;
-  if (settings.diskBytes < least) {
+  if (bytesMax < least) {
     throw new Error(
-      `KV is not kept on disk, because ${bytes(settings.diskBytes)} are less than one file takes (${bytes(least)}); raise --disk, or switch it off with --disk 0.`,
+      `KV is not kept on disk, because ${bytes(bytesMax)} are less than one file takes (${bytes(least)}); raise --disk, or switch it off with --disk 0.`,
     );
   }
-  const opened = await runner.openFiles({
-    folder: diskFolder(settings.diskFolder),
-    bytesMax: settings.diskBytes,
-    fileBlocksMax,
-    layout,
-  });
-  if ('reason' in opened) throw new Error(opened.reason);
+  // What is being written lies in memory beside everything else.
+  const dirtyBytes = Math.min(DISK.dirtyBytesMax, memoryBytes * DISK.dirtyShareMax);
+  const dirtyBytesMax = Math.max(dirtyBytes, least);
   return {
-    ...opened,
-    blockCount: Math.floor(opened.bytesMax / blockBytes),
-    sizes: {
-      bytesMax: opened.bytesMax,
-      dirtyBytesMax: Math.max(DISK.dirtyBytesMax, least),
-      fileBytes,
-      blockBytes,
-      fileBlocksMax,
-      saltBytesMax: SALT_BYTES_MAX,
-    },
+    bytesMax,
+    dirtyBytesMax,
+    fileBytes,
+    blockBytes,
+    fileBlocksMax,
+    saltBytesMax: SALT_BYTES_MAX,
   };
 }
 
 /** Equal keys mean that KV of one may be used by the other: bit for bit, where that is promised. */
-function layoutOf(settings: WorkerSettings, model: LoadedModel, engine: string): FileLayout {
+export function layoutOf(settings: WorkerSettings, model: LoadedModel, engine: string): FileLayout {
   const { blockTokens, exact, exactChunkTokens } = settings;
   const blockBytes = model.info.kvBytesPerToken * blockTokens;
   const sameBits = exact ? [exactChunkTokens, cpus()[0]?.model] : [];

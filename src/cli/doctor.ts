@@ -1,5 +1,6 @@
 /** `stator doctor`: looks at a running gateway and says, line by line, what is well and what to mend. */
 import { table } from '../base/text.ts';
+import type { FeedReport } from '../gateway/feed-account.ts';
 import type { Snapshot, WorkerSnapshot } from '../gateway/state.ts';
 import { WorkerCard } from '../model/worker-card.ts';
 import { Complaint } from './complaint.ts';
@@ -72,7 +73,9 @@ function examineWorker(worker: WorkerSnapshot): Finding[] {
           ? `${worker.indexedBlocks} blocks of ${blockTokens} tokens indexed`
           : `its cache is ${mode}; empty it (POST /reset_prefix_cache) to start over`,
     },
+    confirmed(worker),
   ];
+  if (worker.feed !== null) findings.push(feedFinding(id, worker.feed));
   if (!parsed.success) return findings;
   const { tokens, cache } = parsed.data;
   findings.push({
@@ -105,3 +108,57 @@ function examineWorker(worker: WorkerSnapshot): Finding[] {
   }
   return findings;
 }
+
+/** Fewer predictions than this confirm nothing. */
+const PREDICTIONS_MIN = 10;
+const CONFIRMED_MIN = 0.9;
+
+/** Whether its engine had cached what was predicted. */
+function confirmed({ id, mode, confidence }: WorkerSnapshot): Finding {
+  const { agreement, observations, unreported } = confidence;
+  const check = 'cached tokens';
+  if (agreement === undefined || observations < PREDICTIONS_MIN) {
+    const silent = unreported > 0 && observations === 0;
+    const says = silent
+      ? `the engine reports none (${unreported} answers), so its cache is only guessed; vLLM: --enable-prompt-tokens-details, SGLang: --enable-cache-report`
+      : `${observations} predictions were compared so far`;
+    return { about: id, check, well: !silent, says };
+  }
+  const share = `${(agreement * 100).toFixed(1)} % of ${observations} predictions confirmed`;
+  const mend = mode === 'loadOnly' ? '; only its load counts: is prefix caching on there?' : '';
+  const well = agreement >= CONFIRMED_MIN && mode !== 'loadOnly';
+  return { about: id, check, well, says: `${share}, cache ${mode}${mend}` };
+}
+
+/** What came of its events: whatever was lost, doubled or not understood is said. */
+function feedFinding(id: string, { complete, counts, lagMs }: FeedReport): Finding {
+  const odd = ODD_COUNTS.filter((count) => counts[count] > 0).map(
+    (count) => `${counts[count]} ${count}`,
+  );
+  const lag = lagMs === undefined ? 'none came yet' : `the last ${Math.round(lagMs)} ms old`;
+  const told = `${counts.batches} batches, ${lag}`;
+  const known = complete
+    ? 'all it holds is known'
+    : 'not all it holds is known; it is asked for again';
+  return {
+    about: id,
+    check: 'KV feed',
+    well: complete && counts.decodeErrors + counts.unknownMedium + counts.malformed === 0,
+    says: [told, known, ...odd].join('; '),
+  };
+}
+
+const ODD_COUNTS = [
+  'gaps',
+  'lost',
+  'resyncs',
+  'restarts',
+  'duplicates',
+  'overflowed',
+  'orphans',
+  'unknownRemoved',
+  'unknownMedium',
+  'malformed',
+  'decodeErrors',
+  'otherRank',
+] as const;

@@ -5,6 +5,7 @@ import { EngineHttp } from '../engines/http.ts';
 import { StatorEngine } from '../engines/stator.ts';
 import type { KnownModel } from '../gateway/models.ts';
 import { Config, parseConfig } from '../model/config.ts';
+import type { TenantId } from '../model/ids.ts';
 import { StaticWorkers } from '../planes/static.ts';
 import { buildGateway } from './build.ts';
 import { Complaint } from './complaint.ts';
@@ -52,7 +53,7 @@ export async function serve(config: Config): Promise<void> {
         clock,
         sink,
         settings: {
-          workers: config.workers.map(({ url, events }) => ({ url, events })),
+          workers: config.workers.map(staticWorker),
           fetchCard,
           engine: (worker, url) =>
             new StatorEngine({
@@ -85,4 +86,14 @@ async function fetchCard(url: string): Promise<unknown> {
   } finally {
     http.close();
   }
+}
+
+/** Without rules where it has none to tell: then nobody need ask. */
+function staticWorker(config: Config['workers'][number]) {
+  const { url, events, replay, role, adapters, taints, labels } = config;
+  const tenants = config.tenants as TenantId[];
+  const lists = [adapters, tenants, taints, Object.keys(labels)];
+  const serves = role === 'both' && lists.every((list) => list.length === 0);
+  const rules = serves ? undefined : { role, adapters, tenants, taints, labels };
+  return { url, events, replay, rules };
 }

@@ -40,6 +40,11 @@ export function stackOptions(flags: StackFlags): StackOptions {
       2,
     );
   }
+  const unknown = config.shadows.find((name) => !POLICY_NAMES.includes(name));
+  if (unknown !== undefined) {
+    const known = POLICY_NAMES.join(', ');
+    throw new Complaint(`There is no policy '${unknown}' to shadow; choose among ${known}.`, 2);
+  }
   return {
     config,
     workers: flags.workers,

@@ -1,5 +1,6 @@
 /** A gateway and its local workers on this machine: what `up` runs, and what `compare` measures. */
 import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { findLibraries } from '../engines/llama/libraries.ts';
 import { StatorEngine } from '../engines/stator.ts';
@@ -33,6 +34,8 @@ export interface StackOptions {
   script: string | undefined;
   threads: number | undefined;
   device: Device | undefined;
+  /** A folder: each worker writes its steps to a file there, `<name>.jsonl`. */
+  stepLogs?: string;
   /** Called once the address is known to be ours, before anything is loaded. */
   chooseModel: () => Promise<ChosenModel>;
   log: (line: string) => void;
@@ -156,7 +159,8 @@ function workerCommand(
   options: StackOptions,
 ): string[] {
   const folder = diskFolder(options.diskFolder);
-  const disk = options.diskBytes ?? diskBytesDefault(folder);
+  // A modelled disk is a choice, a real one a convenience.
+  const disk = options.diskBytes ?? (engine === 'sim' ? 0 : diskBytesDefault(folder));
   const total = options.memoryBytes ?? memoryBytes() * UP_DEFAULTS.memoryShare;
   const flags: Record<string, string | number | boolean | undefined> = {
     engine,
@@ -174,6 +178,7 @@ function workerCommand(
     exact: options.exact,
     'allow-forced-output': options.allowForcedOutput,
     script: options.script,
+    'step-log': options.stepLogs && join(options.stepLogs, `${name}.jsonl`),
   };
   const args = [mainFile(), 'worker'];
   for (const [flag, value] of Object.entries(flags)) {

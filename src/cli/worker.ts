@@ -7,19 +7,32 @@ import { router } from '../http/router.ts';
 import { HttpServer } from '../http/server.ts';
 import { HTTP_LIMITS, parseConfig, UP_DEFAULTS, WorkerSettings } from '../model/config.ts';
 import type { WorkerCard } from '../model/worker-card.ts';
+import { logSteps } from '../observe/step-log.ts';
+import type { Runner } from '../ports.ts';
+import { kvRoutes } from '../worker/kv-routes.ts';
 import { workerRoutes } from '../worker/routes.ts';
 import { buildWorker } from './build-worker.ts';
 import { Complaint } from './complaint.ts';
 import { diskBytesDefault, diskFolder } from './disk.ts';
 import { memoryBytes } from './memory.ts';
 
-export async function runWorker(settings: WorkerSettings, port: number): Promise<void> {
+/** `stepLog`: the file that each step is written to. */
+export async function runWorker(
+  settings: WorkerSettings,
+  { port, stepLog }: { port: number; stepLog?: string },
+): Promise<void> {
   leaveWithParent();
-  const built = await buildWorker(settings, (error) => {
+  const lost = (error: Error) => {
     // Nothing can be served any more: whoever supervises starts another.
     process.stderr.write(`the engine is lost: ${error.message}\n`);
     process.exit(1);
-  }).catch((error: Error) => {
+  };
+  const logged = (runner: Runner, { slots }: { slots: number }) => {
+    const { modelName: model, blockTokens } = settings;
+    if (stepLog === undefined) return runner;
+    return logSteps(runner, stepLog, { stepLog: 1, model, slots, blockTokens });
+  };
+  const built = await buildWorker(settings, lost, logged).catch((error: Error) => {
     throw error instanceof Complaint ? error : new Complaint(error.message);
   });
   let card: WorkerCard | undefined;
@@ -29,8 +42,11 @@ export async function runWorker(settings: WorkerSettings, port: number): Promise
     card: () => card as WorkerCard,
     foreignRender: built.foreignRender,
     kvSecret: settings.kvSecret,
+    events: built.events,
   });
-  const server = new HttpServer(router(routes), HTTP_LIMITS);
+  const { kv } = built;
+  const kvControl = kvRoutes({ kv, kvSecret: settings.kvSecret });
+  const server = new HttpServer(router(new Map([...routes, ...kvControl])), HTTP_LIMITS);
   const listening = await server.listen('127.0.0.1', port);
   card = { ...built.card, url: `http://127.0.0.1:${listening}` };
   for (const note of built.notes) process.stderr.write(`${note}\n`);
@@ -56,6 +72,12 @@ function leave(): void {
   process.kill(process.pid, 'SIGKILL');
 }
 
+/** A modelled disk is there only where it was asked for. */
+function diskBytesOf(flags: Record<string, unknown>): number {
+  if (flags.engine === 'sim') return 0;
+  return diskBytesDefault(diskFolder(flags.diskFolder as string | undefined));
+}
+
 /** Flags → settings; throws a `Complaint` where they are not. */
 export function workerSettings(flags: Record<string, unknown>): WorkerSettings {
   const parsed = parseConfig(WorkerSettings, {
@@ -67,13 +89,14 @@ export function workerSettings(flags: Record<string, unknown>): WorkerSettings {
     slots: flags.slots,
     contextTokens: flags.context,
     kvTokens: flags.kvTokens,
-    diskBytes: flags.disk ?? diskBytesDefault(diskFolder(flags.diskFolder as string | undefined)),
+    diskBytes: flags.disk ?? diskBytesOf(flags),
     diskFolder: flags.diskFolder,
     threads: flags.threads,
     device: flags.device,
     exact: flags.exact,
     allowForcedOutput: flags.allowForcedOutput,
     script: flags.script,
+    events: flags.events,
     kvSecret: process.env.STATOR_KV_SECRET,
   });
   if (parsed.kind === 'ok') return parsed.value;

@@ -67,6 +67,11 @@ export function vectorSpecOf(job: Job, ids: Uint32Array, tokens: Tokens): Spec {
   };
 }
 
+/** A thread's name among those of all salts. */
+export function threadKey(thread: string, salt: string): string {
+  return `${salt.length}:${salt}${thread}`;
+}
+
 export function forcedOutputForbidden(): GatewayError {
   return new GatewayError(
     'forbidden',
@@ -77,7 +82,8 @@ export function forcedOutputForbidden(): GatewayError {
 function promptOf(job: Job, ids: Uint32Array, { hasher }: Tokens) {
   const root = hasher.root(job.cacheSalt);
   const hashes = hasher.blocks(root, ids);
-  return { ids, hashes, root, salt: job.cacheSalt, priority: job.priority };
+  const thread = job.thread === undefined ? undefined : threadKey(job.thread, job.cacheSalt);
+  return { ids, hashes, root, salt: job.cacheSalt, thread, priority: job.priority };
 }
 
 function forcedIds(

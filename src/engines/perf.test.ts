@@ -75,6 +75,17 @@ test('chunks are whole tiles, and a short remainder joins the chunk before it', 
   assert.ok(last >= 64, `a chunk of ${last} tokens is slower than its share`);
 });
 
+test('where a tile is too long for its step, blocks are taken only if they are much shorter', () => {
+  const alone = { count: 0, contextTokens: 0 };
+  const at = { position: 16_000, left: 5000, max: 512 };
+  // A tile takes 10 ms of matrices and 64 ms of attention: half of it does not fit 15 ms.
+  const slow = { ...CURVE, baseUs: 0, perTokenUs: 150, perTokenContextUs: 0.06 };
+  const even = new FixedPace({ ...slow, perLooseContextUs: 0.06 });
+  assert.equal(even.chunkTokens(at, alone, 15_000), 16, 'a quarter of the time');
+  const steep = new FixedPace({ ...slow, perLooseContextUs: 0.16 });
+  assert.equal(steep.chunkTokens(at, alone, 15_000), 64, 'a block takes 60 % of a tile');
+});
+
 test('it learns the machine from the steps it sees', () => {
   const random = new Prng(1);
   const pace = new FittedPace({ ...CURVE, perTokenUs: 200, perSequenceUs: 900, baseUs: 1000 });

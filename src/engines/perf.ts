@@ -142,7 +142,8 @@ function loadOf(plan: StepPlan): StepLoad {
 
 /**
  * As many whole tiles of the prompt as `stepUs` has room for beside these decodes, at least one where
- * half of it fits; whole blocks where a tile takes far too long, as on large models.
+ * half of it fits; whole blocks where a tile takes far too long and a block is much shorter, as on large
+ * models.
  */
 function chunkWithin(
   stepUs: number,
@@ -156,9 +157,21 @@ function chunkWithin(
     curve.perSequenceUs * beside.count -
     curve.perContextUs * beside.contextTokens;
   const fitting = tokensWithin(room, position, curve);
-  const unit = fitting >= TILE_TOKENS / 2 ? TILE_TOKENS : BLOCK_TOKENS;
+  const inTiles = fitting >= TILE_TOKENS / 2 || isBlockInVain(position, curve);
+  const unit = inTiles ? TILE_TOKENS : BLOCK_TOKENS;
   const chunk = Math.min(Math.max(unit, Math.floor(fitting / unit) * unit), max);
   return left - chunk < unit && left <= max ? left : Math.min(chunk, left);
+}
+
+/**
+ * Late in a long prompt attention is nearly all there is, and the slower kernel takes for a block what
+ * the other takes for half a tile and more: four times the steps, and none of them much shorter.
+ */
+function isBlockInVain(position: number, curve: StepCurve): boolean {
+  const attended = position + BLOCK_TOKENS / 2;
+  const block = BLOCK_TOKENS * (curve.perTokenUs + curve.perLooseContextUs * attended);
+  const tile = TILE_TOKENS * (curve.perTokenUs + curve.perTokenContextUs * attended);
+  return 2 * block > tile;
 }
 
 /** The largest n with perToken·n + perTokenContext·n·(position + n/2) ≤ us. */

@@ -3,14 +3,14 @@ import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { assert } from '../base/assert.ts';
 import { type Message, textOf } from '../model/request.ts';
-import type { FileNews, StepPlan, StepResult } from '../model/step.ts';
-import type { Runner } from '../ports.ts';
+import type { FileNews, Handle, StepPlan, StepResult } from '../model/step.ts';
+import type { BlockStore, Runner } from '../ports.ts';
 import type { ContextSettings } from './llama/context.ts';
 import type { FileSettings, OpenedFiles } from './llama/file-store.ts';
 import type { SelfTest } from './llama/self-test.ts';
 import type { ThreadAnswer, ThreadCall, ThreadNews } from './llama/thread.ts';
 
-export class RunnerLlama implements Runner {
+export class RunnerLlama implements Runner, BlockStore {
   readonly version: string;
   readonly vocabularySize: number;
   readonly selfTest: SelfTest;
@@ -63,6 +63,16 @@ export class RunnerLlama implements Runner {
     return (await this.#thread.call({ kind: 'openFiles', settings }, 'filesOpened')).outcome;
   }
 
+  async read(handles: readonly Handle[]): Promise<Uint8Array> {
+    const call: ThreadCall = { kind: 'readBlocks', handles: [...handles] };
+    return (await this.#thread.call(call, 'blocksRead')).bytes;
+  }
+
+  async write(handles: readonly Handle[], bytes: Uint8Array): Promise<void> {
+    const call: ThreadCall = { kind: 'writeBlocks', handles: [...handles], bytes };
+    await this.#thread.call(call, 'blocksWritten', [bytes.buffer as ArrayBuffer]);
+  }
+
   /** Ids as llama.cpp's own tokenizer makes them. */
   async tokenize(texts: string[]): Promise<Int32Array[]> {
     const { ids } = await this.#thread.call({ kind: 'tokenize', texts }, 'tokenized');
@@ -107,11 +117,16 @@ class EngineThread {
     this.#worker.on('exit', () => this.#die(new Error('the engine thread has ended')));
   }
 
-  async call<K extends ThreadAnswer['kind']>(call: ThreadCall, kind: K): Promise<Answer<K>> {
+  /** `moved`: memory that is the thread's from now on. */
+  async call<K extends ThreadAnswer['kind']>(
+    call: ThreadCall,
+    kind: K,
+    moved: readonly ArrayBuffer[] = [],
+  ): Promise<Answer<K>> {
     if (this.#dead !== undefined) throw this.#dead;
     const answer = await new Promise<ThreadAnswer>((resolve, reject) => {
       this.#waiting.push({ resolve, reject });
-      this.#worker.postMessage(call);
+      this.#worker.postMessage(call, moved);
     });
     assert(answer.kind === kind, 'answers come in the order of calls');
     return answer as Answer<K>;

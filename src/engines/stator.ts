@@ -9,9 +9,11 @@ import { readEmbedding } from '../wire/openai-embeddings.ts';
 import { chatFields, UpstreamReader } from '../wire/openai-upstream.ts';
 import { formatFields } from '../wire/shape.ts';
 import { EngineHttp } from './http.ts';
+import { StatorKv } from './stator-kv.ts';
 
 export class StatorEngine implements Engine {
   readonly worker: WorkerId;
+  readonly kv: StatorKv;
   readonly #http: EngineHttp;
 
   constructor(given: {
@@ -20,12 +22,15 @@ export class StatorEngine implements Engine {
     silenceUsMax: number;
     /** For routes that change its cache. */
     kvSecret: string | undefined;
+    /** How KV that is moved travels: by Unix socket only where it runs on this machine. */
+    kvVia?: 'http' | 'socket';
   }) {
     this.worker = given.worker;
     const { url, silenceUsMax, kvSecret } = given;
     const headers: Record<string, string> = {};
     if (kvSecret !== undefined) headers[KV_SECRET_HEADER] = kvSecret;
     this.#http = new EngineHttp({ url, silenceUsMax, headers });
+    this.kv = new StatorKv(this.#http, given.kvVia ?? 'http');
   }
 
   async *generate(job: Job, signal: AbortSignal): AsyncGenerator<Part> {
@@ -84,6 +89,7 @@ function requestOf(job: Job): { path: string; body: Record<string, unknown> } {
     priority: job.priority === 0 ? undefined : -job.priority, // vLLM's: lower goes first
     nvext: {
       forced_output: forcedOf(job),
+      thread: job.thread,
       extra_fields: extraFields.length > 0 ? extraFields : undefined,
       answer_frame: shape.format === undefined ? undefined : shape.frame,
     },

@@ -9,7 +9,8 @@ export interface BudgetInput {
   weightsBytes: number;
   /** K and V of one token over all layers. */
   kvBytesPerToken: number;
-  slots: number;
+  /** So many, if memory allows; or as many within these bounds as fit at the served context. */
+  slots: number | { min: number; max: number };
   /** What the model was made for, and what was asked for, if anything was. */
   modelContextTokens: number;
   contextTokens: number | undefined;
@@ -61,9 +62,8 @@ export function divide(input: BudgetInput): Budget {
   );
   const room = left * SLOTS_SHARE;
   const tokensHeld = room / kvBytesPerToken;
-  let slots = input.slots;
-  while (slots > 1 && (slots + SCRATCH_SLOTS) * Math.min(wanted, CONTEXT_MIN) > tokensHeld) slots--;
-  if (slots < input.slots) notes.push(`slots lowered from ${input.slots} to ${slots}`);
+  const { slots, note } = slotsOf(input.slots, { wanted, tokensHeld });
+  if (note !== undefined) notes.push(note);
   const fitting = wholeUnits(tokensHeld / (slots + SCRATCH_SLOTS), contextUnit);
   const contextTokens = Math.min(wanted, fitting);
   if (contextTokens < wanted) {
@@ -94,6 +94,26 @@ export function divide(input: BudgetInput): Budget {
     slotsBytes,
     storeBytes: hostBlocks * blockBytes,
     notes,
+  };
+}
+
+/** So many were asked for: they go before context. None were: context goes before slots. */
+function slotsOf(
+  asked: BudgetInput['slots'],
+  { wanted, tokensHeld }: { wanted: number; tokensHeld: number },
+): { slots: number; note?: string } {
+  if (typeof asked === 'number') {
+    const fitting = Math.floor(tokensHeld / Math.min(wanted, CONTEXT_MIN)) - SCRATCH_SLOTS;
+    if (fitting >= asked) return { slots: asked };
+    const slots = Math.max(1, fitting);
+    return { slots, note: `slots lowered from ${asked} to ${slots}` };
+  }
+  const fitting = Math.floor(tokensHeld / wanted) - SCRATCH_SLOTS;
+  if (fitting >= asked.max) return { slots: asked.max };
+  if (fitting < asked.min) return { slots: asked.min };
+  return {
+    slots: fitting,
+    note: `${fitting} of at most ${asked.max} slots fit with ${thousands(wanted)} tokens of context each; --slots or --context divides memory otherwise`,
   };
 }
 

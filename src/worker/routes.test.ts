@@ -13,6 +13,7 @@ import type { WorkerCard } from '../model/worker-card.ts';
 import type { Engine, EngineReport, Job } from '../ports.ts';
 import { ModelTokens } from '../tokens/model-tokens.ts';
 import { toyVocabulary } from '../tokens/toy-vocabulary.test.ts';
+import { KvEventLog } from '../wire/kv-event-log.ts';
 import { workerRoutes } from './routes.ts';
 
 const DONE: Part = {
@@ -201,9 +202,9 @@ test('text becomes ids and text again', async (t) => {
 test('metrics carry vLLM’s names and the report’s figures', async (t) => {
   const { url, engine } = await serve(t);
   const text = await (await fetch(`${url}/metrics`)).text();
-  assert.match(text, /^vllm:num_requests_running\{model_name="m"\} 2$/m);
-  assert.match(text, /^vllm:prefix_cache_hits_total\{model_name="m"\} 60$/m);
-  assert.match(text, /^vllm:kv_cache_usage_perc\{model_name="m"\} 0\.25$/m);
+  assert.match(text, /^vllm:num_requests_running\{engine="0",model_name="m"\} 2$/m);
+  assert.match(text, /^vllm:prefix_cache_hits_total\{engine="0",model_name="m"\} 60$/m);
+  assert.match(text, /^vllm:kv_cache_usage_perc\{engine="0",model_name="m"\} 0\.08$/m);
   assert.deepEqual(await engine.report(), REPORT);
   assert.equal(await engine.healthy(), true);
 });
@@ -255,7 +256,7 @@ async function serve(t: TestContext, generate: Engine['generate'] = () => assert
   const card = {
     stator: '0',
     model: { name: 'm', contextTokens: 400 },
-    cache: { blockTokens: 16, kvTokens: 640 },
+    cache: { blockTokens: 16, slots: 1, kvTokens: 640 },
   } as WorkerCard;
   const routes = workerRoutes({
     engine: inner,
@@ -263,6 +264,7 @@ async function serve(t: TestContext, generate: Engine['generate'] = () => assert
     card: () => card,
     foreignRender: undefined,
     kvSecret: 'secret',
+    events: new KvEventLog({ batchesMax: 10, nowS: () => 0 }),
   });
   const server = new HttpServer(router(routes), {
     bodyBytesMax: 100_000,

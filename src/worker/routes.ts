@@ -2,7 +2,6 @@
  * What a worker answers: the routes of a vLLM server, and Stator's own. It renders and tokenizes by
  * itself, so that it also serves behind anybody else's router.
  */
-import { timingSafeEqual } from 'node:crypto';
 import { type Call, replyJson } from '../http/call.ts';
 import { jsonBody } from '../http/json-body.ts';
 import { errorHeaders, type Route } from '../http/router.ts';
@@ -10,17 +9,20 @@ import { asGatewayError, GatewayError } from '../model/error.ts';
 import type { RequestId, TenantId } from '../model/ids.ts';
 import type { Part } from '../model/part.ts';
 import type { Chat } from '../model/request.ts';
-import { KV_SECRET_HEADER } from '../model/worker.ts';
 import type { WorkerCard } from '../model/worker-card.ts';
 import type { Engine, Job, PartParser, Tokens } from '../ports.ts';
 import { AnswerFold } from '../wire/answer.ts';
 import { object } from '../wire/fields.ts';
+import type { KvEventLog } from '../wire/kv-event-log.ts';
 import { openaiChat } from '../wire/openai-chat.ts';
 import { openaiCompletions } from '../wire/openai-completions.ts';
 import { parsed } from '../wire/parsed.ts';
 import type { Ask, Opening, Wire } from '../wire/wire.ts';
 import { embeddings } from './embeddings.ts';
+import { kvEvents } from './kv-events.ts';
 import { workerMetrics } from './metrics.ts';
+import { RequestMetrics } from './request-metrics.ts';
+import { checkSecret } from './secret.ts';
 
 export interface WorkerParts {
   engine: Engine;
@@ -29,28 +31,42 @@ export interface WorkerParts {
   /** A conversation as text, where the model's own template could not be compiled. */
   foreignRender: ((chat: Chat) => Promise<string>) | undefined;
   kvSecret: string | undefined;
+  /** What was told of its KV blocks. */
+  events: KvEventLog;
 }
+
+/** With what is counted while it serves. */
+type Served = WorkerParts & { requests: RequestMetrics };
 
 export function workerRoutes(parts: WorkerParts): Map<string, Route> {
   const { engine, tokens, card } = parts;
   const model = () => card().model;
+  const requests = new RequestMetrics(() => performance.now());
+  const served = { ...parts, requests };
   return new Map<string, Route>([
-    ['POST /v1/completions', (call) => generate(call, openaiCompletions, parts)],
-    ['POST /v1/chat/completions', (call) => generate(call, openaiChat, parts)],
+    ['POST /v1/completions', (call) => generate(call, openaiCompletions, served)],
+    ['POST /v1/chat/completions', (call) => generate(call, openaiChat, served)],
     ['POST /v1/embeddings', (call) => embeddings(call, { engine, model: model().name })],
     ['GET /v1/models', (call) => replyJson(call.reply, 200, modelList(model()))],
     ['POST /tokenize', (call) => tokenize(call, tokens)],
     ['POST /detokenize', (call) => detokenize(call, tokens)],
     ['GET /health', (call) => health(call, engine)],
     ['GET /version', (call) => replyJson(call.reply, 200, { version: card().stator })],
-    ['GET /metrics', (call) => metrics(call, parts)],
+    ['GET /metrics', (call) => metrics(call, served)],
     ['GET /stator/v1/card', (call) => replyJson(call.reply, 200, card())],
     ['GET /stator/v1/report', async (call) => replyJson(call.reply, 200, await engine.report())],
+    ['GET /stator/v1/kv-events', (call) => told(call, parts)],
     ['POST /reset_prefix_cache', (call) => reset(call, parts)],
   ]);
 }
 
-async function generate(call: Call, wire: Wire, parts: WorkerParts): Promise<void> {
+/** Events hold the ids of prompts: they are for whoever started this worker. */
+async function told(call: Call, { kvSecret, events }: WorkerParts): Promise<void> {
+  if (kvSecret !== undefined) checkSecret(call, kvSecret);
+  await kvEvents(call, events);
+}
+
+async function generate(call: Call, wire: Wire, parts: Served): Promise<void> {
   const leaving = new AbortController();
   const leave = () => leaving.abort();
   call.signal.addEventListener('abort', leave, { once: true });
@@ -61,7 +77,7 @@ async function generate(call: Call, wire: Wire, parts: WorkerParts): Promise<voi
       throw new GatewayError('model_not_found', `This worker serves ${JSON.stringify(name)} only.`);
     }
     const { job, parser } = await jobOf(call, ask, parts);
-    const answer = parts.engine.generate(job, leaving.signal);
+    const answer = parts.requests.watch(job, parts.engine.generate(job, leaving.signal));
     await send(call, wire, ask, parser === undefined ? answer : parsed(answer, parser));
   } catch (thrown) {
     // A stream that broke off must not look like one that ended.
@@ -137,6 +153,7 @@ async function jobOf(
     priority: hints.priority,
     forcedOutput: hints.forcedOutput,
     engineData: hints.extraFields.includes('engine_data'),
+    ...(hints.thread !== undefined && { thread: hints.thread }),
   };
   return { job, parser };
 }
@@ -146,22 +163,15 @@ async function health(call: Call, engine: Engine): Promise<void> {
   replyJson(call.reply, healthy ? 200 : 503, { status: healthy ? 'ok' : 'the engine failed' });
 }
 
-async function metrics(call: Call, { engine, card }: WorkerParts): Promise<void> {
+async function metrics(call: Call, { engine, card, requests }: Served): Promise<void> {
   const report = await engine.report();
   call.reply.head(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' });
-  call.reply.end(report === undefined ? '' : workerMetrics(card(), report));
+  call.reply.end(report === undefined ? '' : workerMetrics(card(), report, requests));
 }
 
 /** Only whoever started this worker may empty its cache. */
 async function reset(call: Call, { engine, kvSecret }: WorkerParts): Promise<void> {
-  const sent = Buffer.from(call.headers[KV_SECRET_HEADER] ?? '');
-  const secret = Buffer.from(kvSecret ?? '');
-  if (kvSecret !== undefined && (sent.length !== secret.length || !timingSafeEqual(sent, secret))) {
-    throw new GatewayError(
-      'forbidden',
-      'This route needs the secret this worker was started with.',
-    );
-  }
+  if (kvSecret !== undefined) checkSecret(call, kvSecret);
   await engine.resetCache();
   replyJson(call.reply, 200, { reset: true });
 }

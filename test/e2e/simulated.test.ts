@@ -1,11 +1,13 @@
 /** The simulated worker: what it answers is a function of prompt and seed, on every worker. */
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
-import { openStream, post, streamChat } from './client.ts';
-import { type Running, type Stack, startUp, startWorker } from './stack.ts';
+import type { WorkerCard } from '../../src/model/worker-card.ts';
+import type { EngineReport } from '../../src/ports.ts';
+import { get, openStream, post, streamChat } from './client.ts';
+import { type Running, type Stack, startUp, startWorker, until } from './stack.ts';
 
 type Completion = { choices: { text: string; finish_reason: string }[] };
-type Worker = Running & { card: { url: string } };
+type Worker = Running & { card: WorkerCard };
 
 let one: Worker;
 let two: Worker;
@@ -41,6 +43,25 @@ test('prompt and emitted tokens are continued as if nothing had happened', async
     const rest = await complete(two, [...ids, ...whole.slice(0, cut)], 40 - cut);
     assert.deepEqual(rest, whole.slice(cut), `after ${cut} tokens`);
   }
+});
+
+test('its disk is modelled where one is asked for: KV goes there, and no file is written', async () => {
+  assert.equal(one.card.disk, null);
+  const worker = await startWorker(['--engine=sim', '--disk=100MB']);
+  const { disk } = worker.card;
+  assert.ok(disk !== null && disk.blocks > 0 && disk.folder === '');
+  const ids = await tokensOf(worker, PROMPT.repeat(20));
+  await complete(worker, ids, 5);
+  await until('it is on the disk', async () => {
+    const { body } = await get<EngineReport>(`${worker.card.url}/stator/v1/report`);
+    return body.diskBlocks === Math.floor((ids.length + 4) / 16);
+  });
+  const small = await startWorker(['--engine=sim', '--disk=1kB']);
+  assert.match(
+    small.stderr,
+    /^KV is not kept on disk, because 1000 B are less than .*--disk 0\.$/m,
+  );
+  assert.equal(small.card.disk, null);
 });
 
 test('through the gateway both workers say the same', async () => {

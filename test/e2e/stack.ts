@@ -13,6 +13,7 @@ import type { Snapshot } from '../../src/gateway/state.ts';
 import type { WorkerCard } from '../../src/model/worker-card.ts';
 
 const START_MS_MAX = 60_000;
+const RUN_MS_MAX = 200_000;
 const STOP_MS_MAX = 15_000;
 const MARK = randomUUID();
 const MAIN = join(import.meta.dirname, '..', '..', 'dist', 'main.js');
@@ -165,7 +166,7 @@ export async function runToEnd(
   env: Record<string, string> = {},
 ): Promise<{ code: number | null; stdout: string; stderr: string }> {
   const running = new Running(args, env);
-  const { code } = await inTime(`stator ${args.join(' ')} ends`, running.ended, START_MS_MAX);
+  const { code } = await inTime(`stator ${args.join(' ')} ends`, running.ended, RUN_MS_MAX);
   return { code, stdout: running.stdout, stderr: running.stderr };
 }
 

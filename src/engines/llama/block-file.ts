@@ -116,6 +116,9 @@ export function decodeBlocks(
   return { content, blocks };
 }
 
-function digest(bytes: Uint8Array): Buffer {
-  return createHash('sha256').update(bytes).digest().subarray(0, DIGEST_BYTES);
+/** The first 16 bytes of SHA-256 over all parts. */
+export function digest(...parts: readonly Uint8Array[]): Buffer {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(part);
+  return hash.digest().subarray(0, DIGEST_BYTES);
 }

@@ -5,7 +5,15 @@
  */
 import { assert } from '../../base/assert.ts';
 import type { Device } from '../../model/device.ts';
-import type { Move, Sample, SequenceId, Slice, StepPlan, StepResult } from '../../model/step.ts';
+import type {
+  Handle,
+  Move,
+  Sample,
+  SequenceId,
+  Slice,
+  StepPlan,
+  StepResult,
+} from '../../model/step.ts';
 import { BatchMemory } from './batch-memory.ts';
 import { type Llama, memoryAt, type Pointer, takeComplaints } from './binding.ts';
 import { BlockCodec } from './block-codec.ts';
@@ -155,6 +163,31 @@ export class LlamaContext {
   /** Bytes of a block in the host store; undefined before blocks were ever copied. */
   get blockBytes(): number | undefined {
     return this.#codec?.blockBytes;
+  }
+
+  /** Copies of blocks of the host store, one after the other. */
+  readBlocks(handles: readonly Handle[]): Uint8Array {
+    const store = this.#hostStore();
+    const blocks = handles.map((handle) => store.get(handle));
+    const bytes = new Uint8Array(blocks.reduce((sum, block) => sum + block.length, 0));
+    let at = 0;
+    for (const block of blocks) {
+      bytes.set(block, at);
+      at += block.length;
+    }
+    return bytes;
+  }
+
+  /** As many blocks as `bytes` has, into places of the host store. */
+  writeBlocks(handles: readonly Handle[], bytes: Uint8Array): void {
+    const store = this.#hostStore();
+    const { hostBlocks } = this.#settings;
+    const blockBytes = this.blockBytes ?? 0;
+    assert(bytes.length === handles.length * blockBytes, 'each place gets a block');
+    handles.forEach((handle, i) => {
+      assert(handle >= 0 && handle < hostBlocks, 'a handle lies in the host store');
+      store.claim(handle).set(bytes.subarray(i * blockBytes, (i + 1) * blockBytes));
+    });
   }
 
   /** Files are written and read through this from now on. */

@@ -12,6 +12,7 @@ import {
   type SequenceId,
   type Wants,
 } from '../../model/step.ts';
+import { argmax } from './argmax.ts';
 import { type Llama, type Pointer, takeComplaints } from './binding.ts';
 import { Candidates } from './candidates.ts';
 
@@ -108,6 +109,12 @@ export class SequenceSampler {
     else this.#refused = `llama.cpp does not take the grammar: ${reason()}.`;
   }
 
+  /** Nothing but the logits decides. */
+  get #isGreedy(): boolean {
+    const { sampling } = this.#parts;
+    return sampling.temperature === 0 && !hasPenalties(sampling);
+  }
+
   get isEmbedding(): boolean {
     return this.#parts.wants.embedding;
   }
@@ -117,9 +124,10 @@ export class SequenceSampler {
     const { llama, context, wants } = this.#parts;
     if (this.#refused !== undefined) return { token: 0, refused: this.#refused };
     const isFree = this.#grammar === undefined && this.#banned.length === 0;
-    const token = isFree
-      ? llama.sampler_sample(this.#chain, context, index)
-      : this.#constrained(logits());
+    let token: number | undefined;
+    if (!isFree) token = this.#constrained(logits());
+    else if (this.#isGreedy) token = argmax(logits());
+    else token = llama.sampler_sample(this.#chain, context, index);
     if (token === undefined) return { token: 0, refused: DEAD_END };
     const sample: Omit<Sample, 'sequence'> = { token };
     if (wants.digests) sample.logitsDigest = digest(logits());
@@ -168,7 +176,7 @@ function chainOf({ llama, vocabularySize, sampling }: SamplerParts): Pointer {
   const chain = llama.sampler_chain_init(llama.sampler_chain_default_params());
   const add = (sampler: Pointer) => llama.sampler_chain_add(chain, sampler);
   const { repetitionPenalty, frequencyPenalty, presencePenalty, temperature } = sampling;
-  if (repetitionPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0) {
+  if (hasPenalties(sampling)) {
     const penalties = [repetitionPenalty, frequencyPenalty, presencePenalty] as const;
     add(llama.sampler_init_penalties(vocabularySize, PENALTY_TOKENS, ...penalties));
   }
@@ -182,6 +190,11 @@ function chainOf({ llama, vocabularySize, sampling }: SamplerParts): Pointer {
   add(llama.sampler_init_temp(temperature));
   add(llama.sampler_init_dist(sampling.seed ?? Math.floor(Math.random() * 2 ** 32)));
   return chain;
+}
+
+function hasPenalties(given: Sampling): boolean {
+  const { repetitionPenalty, frequencyPenalty, presencePenalty } = given;
+  return repetitionPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0;
 }
 
 /** Log-softmax of the raw logits, at the token and at the `count` highest. */

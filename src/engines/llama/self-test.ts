@@ -11,6 +11,8 @@ export interface SelfTest {
 }
 
 const TOKENS = 64;
+/** Shorter than a tile of the attention kernel, which takes another then. */
+const LOOSE_TOKENS = 16;
 
 export function selfTest(context: LlamaContext, settings: ContextSettings): SelfTest {
   const tokensMax = Math.min(MEASURE_TOKENS, settings.contextTokens - TOKENS);
@@ -72,14 +74,16 @@ function measure(context: LlamaContext, tokensMax: number): StepCurve {
   }
   const end = TOKENS * (chunks.length + 1);
   const singleUs = Math.min(time(end, 1), time(end + 1, 1), time(end + 2, 1));
+  const looseUs = Math.min(time(end + 3, LOOSE_TOKENS), time(end + 3 + LOOSE_TOKENS, LOOSE_TOKENS));
   context.cut(0, 0);
   const { offset, slope } = line(chunks);
   const baseUs = Math.min(singleUs, offset) / 4;
+  const perTokenUs = (offset - baseUs) / TOKENS;
   return {
     baseUs,
-    perTokenUs: (offset - baseUs) / TOKENS,
+    perTokenUs,
     perTokenContextUs: slope / TOKENS,
-    perLooseContextUs: slope / TOKENS,
+    perLooseContextUs: Math.max(slope / TOKENS, (looseUs / LOOSE_TOKENS - perTokenUs) / end),
     perSequenceUs: Math.max(0, singleUs - baseUs - end * (slope / TOKENS)),
     perContextUs: slope / TOKENS,
   };

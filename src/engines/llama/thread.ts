@@ -3,7 +3,7 @@
 import { promises as fs } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 import { must, unreachable } from '../../base/assert.ts';
-import type { FileNews, StepPlan, StepResult } from '../../model/step.ts';
+import type { FileNews, Handle, StepPlan, StepResult } from '../../model/step.ts';
 import { loadLlama } from './binding.ts';
 import { type ContextSettings, LlamaContext } from './context.ts';
 import { type FileSettings, FileStore, type OpenedFiles } from './file-store.ts';
@@ -14,6 +14,8 @@ export type ThreadCall =
   /** After `open`, once. */
   | { kind: 'openFiles'; settings: FileSettings }
   | { kind: 'step'; plan: StepPlan }
+  | { kind: 'readBlocks'; handles: Handle[] }
+  | { kind: 'writeBlocks'; handles: Handle[]; bytes: Uint8Array }
   | { kind: 'tokenize'; texts: string[] }
   | { kind: 'applyTemplate'; messages: { role: string; content: string }[] }
   | { kind: 'close' };
@@ -22,6 +24,8 @@ export type ThreadAnswer =
   | { kind: 'opened'; version: string; vocabularySize: number; selfTest: SelfTest }
   | { kind: 'filesOpened'; outcome: OpenedFiles | { reason: string } }
   | { kind: 'stepped'; result: StepResult }
+  | { kind: 'blocksRead'; bytes: Uint8Array }
+  | { kind: 'blocksWritten' }
   | { kind: 'tokenized'; ids: Int32Array[] }
   | { kind: 'applied'; text: string }
   | { kind: 'closed' }
@@ -41,7 +45,8 @@ port.on('message', async (call: ThreadCall) => {
   try {
     const answered = call.kind === 'openFiles' ? await openFiles(call.settings) : answer(call);
     if (answered.kind === 'closed') await files?.close();
-    port.postMessage(answered);
+    const moved = answered.kind === 'blocksRead' ? [answered.bytes.buffer as ArrayBuffer] : [];
+    port.postMessage(answered, moved);
   } catch (error) {
     port.postMessage({ kind: 'failed', message: (error as Error).message });
   }
@@ -73,6 +78,11 @@ function answer(call: Exclude<ThreadCall, { kind: 'openFiles' }>): ThreadAnswer 
     }
     case 'step':
       return { kind: 'stepped', result: opened().step(call.plan) };
+    case 'readBlocks':
+      return { kind: 'blocksRead', bytes: opened().readBlocks(call.handles) };
+    case 'writeBlocks':
+      opened().writeBlocks(call.handles, call.bytes);
+      return { kind: 'blocksWritten' };
     case 'tokenize':
       return { kind: 'tokenized', ids: call.texts.map((text) => opened().tokenize(text)) };
     case 'applyTemplate':
