@@ -1,8 +1,9 @@
 /** A comparison as one self-contained HTML page: no script, no font, nothing fetched. */
 import { thousands } from '../base/text.ts';
 import type { Comparison, PolicyFigures, PolicyReport } from '../model/comparison.ts';
+import { beforeAfter } from './before-after.ts';
 import { type Bar, barPlot, escaped, linePlot } from './plots.ts';
-import { claimsOf } from './report-text.ts';
+import { claimsOf, mildTitle } from './report-text.ts';
 
 /** Ours stands out; the others are told apart. */
 const OURS = '#0f766e';
@@ -28,6 +29,8 @@ export interface PageGiven {
 
 export function reportPage(report: Comparison, given: PageGiven): string {
   const { policies } = report;
+  // Where a server tells nothing of its cache, nothing is drawn of it.
+  const told = policies.filter(({ cachedNotReported }) => !cachedNotReported);
   const colours = new Map<string, string>();
   for (const { policy } of policies) {
     const next = OTHERS[(colours.size - (colours.has('stator') ? 1 : 0)) % OTHERS.length];
@@ -40,6 +43,7 @@ export function reportPage(report: Comparison, given: PageGiven): string {
 <main>
 <h1>${escaped(given.title)}</h1>
 <p class="lead">${claimsOf(report).map(escaped).join('<br>')}</p>
+${changes(report)}
 <div class="grid2">
 ${bars(
   report,
@@ -48,7 +52,7 @@ ${bars(
   (one) => one.sessionsPerHour,
   (value) => value.toFixed(0),
 )}
-${bars(report, 'Prompt tokens computed', colourOf, (one) => one.prefillTokens, thousands)}
+${bars({ ...report, policies: told }, 'Prompt tokens computed', colourOf, (one) => one.prefillTokens, thousands)}
 ${bars(
   report,
   'Median time to first token, ms',
@@ -65,7 +69,7 @@ ${bars(
 )}
 ${distribution('Time to first token', policies, colourOf, (one) => one.curves.ttftMs)}
 ${distribution('End to end', policies, colourOf, (one) => one.curves.e2eMs)}
-${hits(policies, colourOf)}
+${hits(told, colourOf)}
 ${loads(policies, colourOf)}
 </div>
 <h2>Cost</h2>
@@ -73,6 +77,7 @@ ${costs(report, given.pricePerHour)}
 <h2>All figures</h2>
 <p>Mean over seeds; in brackets the least and the most of single seeds.</p>
 ${figuresTable(policies)}
+${mildFigures(report)}
 <h2>How it was measured</h2>
 ${settingsList(report, given)}
 <dl>${Object.entries(report.definitions)
@@ -81,6 +86,16 @@ ${settingsList(report, given)}
 ${report.notes.map((note) => `<p class="note">${escaped(note)}</p>`).join('')}
 </main></html>
 `;
+}
+
+function changes(report: Comparison): string {
+  const rows = beforeAfter(report);
+  return rows === undefined ? '' : tableOf(rows);
+}
+
+function mildFigures({ mild }: Comparison): string {
+  if (mild === undefined) return '';
+  return `<h2>Mild load</h2><p>${escaped(mildTitle(mild.live))}</p>${figuresTable(mild.policies)}`;
 }
 
 type ColourOf = (policy: string) => string;
@@ -176,8 +191,9 @@ function imbalance(workers: readonly (readonly number[])[]): number[] {
 
 function costs({ policies, workers }: Comparison, pricePerHour: number | undefined): string {
   const rows = policies.map((one) => {
-    const workerS = one.wallS * workers;
-    const perSession = 3600 / Math.max(1e-9, one.sessionsPerHour / workers);
+    const own = one.workers ?? workers;
+    const workerS = one.wallS * own;
+    const perSession = 3600 / Math.max(1e-9, one.sessionsPerHour / own);
     const money =
       pricePerHour === undefined ? [] : [((perSession / 3600) * pricePerHour).toFixed(4)];
     const cpu = one.cpuS === null ? '–' : one.cpuS.toFixed(1);
@@ -206,7 +222,8 @@ function figuresTable(policies: readonly PolicyReport[]): string {
   ];
   const rows = policies.map((one) => [
     one.policy,
-    ...columns.map(([, pick, digits]) => {
+    ...columns.map(([name, pick, digits]) => {
+      if (one.cachedNotReported && OF_CACHE.includes(name)) return 'not reported';
       const seeds = one.perSeed.map(pick);
       const text = (value: number) =>
         value.toLocaleString('en-US', {
@@ -218,6 +235,9 @@ function figuresTable(policies: readonly PolicyReport[]): string {
   ]);
   return tableOf([['policy', ...columns.map(([name]) => name)], ...rows]);
 }
+
+/** Columns that say nothing where a server does not tell what was cached. */
+const OF_CACHE: readonly string[] = ['hit %', 'computed tokens'];
 
 function settingsList(report: Comparison, { command, version }: PageGiven): string {
   const settings = {
@@ -233,13 +253,13 @@ function settingsList(report: Comparison, { command, version }: PageGiven): stri
   return `<pre>${escaped(command)}</pre>${tableOf([['setting', 'value'], ...rows])}`;
 }
 
-function tableOf([head, ...rows]: readonly (readonly string[])[]): string {
+export function tableOf([head, ...rows]: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[], tag: string) =>
     `<tr>${cells.map((cell) => `<${tag}>${escaped(cell)}</${tag}>`).join('')}</tr>`;
   return `<div class="scroll"><table>${line(head, 'th')}${rows.map((row) => line(row, 'td')).join('')}</table></div>`;
 }
 
-const STYLE = `
+export const STYLE = `
 :root{color-scheme:light dark;--ink:#0f172a;--soft:#64748b;--line:#e2e8f0;--paper:#fff;--card:#f8fafc}
 @media(prefers-color-scheme:dark){:root{--ink:#e2e8f0;--soft:#94a3b8;--line:#334155;--paper:#0b1220;--card:#111a2e}}
 body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
@@ -251,6 +271,7 @@ figure{margin:0;padding:14px 16px;background:var(--card);border:1px solid var(--
 figcaption{font-weight:600;margin-bottom:8px}svg{width:100%;height:auto;display:block}
 svg text{font:12px system-ui,sans-serif;fill:var(--ink)}svg .tick{fill:var(--soft)}
 .grid{stroke:var(--line);fill:none}.range{stroke:var(--ink);stroke-width:1.2;fill:none;opacity:.7}
+.scroll+.grid2{margin-top:20px}
 .keys{display:flex;flex-wrap:wrap;gap:4px 14px;font-size:13px;color:var(--soft)}
 .keys i{display:inline-block;width:12px;height:12px;border-radius:3px;margin-right:5px;vertical-align:-1px}
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-size:13.5px}

@@ -1,20 +1,33 @@
 /** A comparison as text: a table of means, one of single seeds, and what it says in sentences. */
 import { table, thousands } from '../base/text.ts';
 import type { Comparison, PolicyFigures, PolicyReport } from '../model/comparison.ts';
-import { NO_REUSE } from './compare.ts';
+import { beforeAfter, beforeAfterClaim } from './before-after.ts';
+
+/**
+ * Not a policy but a stack that computes every prompt in full: each call has a cache salt of its own,
+ * and goes to whoever has the fewest requests, the best that such a stack can do.
+ */
+export const NO_REUSE = 'no-reuse';
 
 export function reportText(report: Comparison): string {
-  const { policies } = report;
+  const { policies, mild } = report;
+  const changed = beforeAfter(report);
   const means = policies.map((one) => [one.policy, ...cells(one)]);
   const seeds = policies.flatMap((one) =>
-    one.perSeed.map((run) => [one.policy, run.seed, ...cells(run)]),
+    one.perSeed.map((run) => [
+      one.policy,
+      run.seed,
+      ...cells({ ...run, cachedNotReported: one.cachedNotReported }),
+    ]),
   );
   const parts = [
+    ...(changed === undefined ? [] : [table(changed), '']),
     table([['policy', ...HEAD], ...means]),
     report.seeds.length > 1 ? `\n${table([['policy', 'seed', ...HEAD], ...seeds])}` : '',
     '',
     ...ratiosOf(policies, report.seeds),
     '',
+    ...(mild === undefined ? [] : [mildTitle(mild.live), mildTable(mild.policies), '']),
     ...claimsOf(report),
     `${report.trace}; ${report.workers} workers, ${report.engine}${report.profile === null ? '' : `, profile ${report.profile}`}; SLO: TTFT ${report.slo.ttftMs} ms, ITL ${report.slo.itlMs} ms.`,
     ...Object.entries(report.definitions).map(([name, text]) => `  ${name}: ${text}`),
@@ -23,8 +36,19 @@ export function reportText(report: Comparison): string {
   return parts.filter((part, i) => part !== '' || parts[i - 1] !== '').join('\n');
 }
 
+export function mildTitle(live: number): string {
+  return `Mild load: ${live} ${live === 1 ? 'session' : 'sessions'} at once, where nothing is short.`;
+}
+
+function mildTable(policies: readonly PolicyReport[]): string {
+  return table([['policy', ...HEAD], ...policies.map((one) => [one.policy, ...cells(one)])]);
+}
+
 /** What a reader wants to know first; empty where nothing stands beside `stator`. */
-export function claimsOf({ policies, workers }: Comparison): string[] {
+export function claimsOf(report: Comparison): string[] {
+  const { policies, workers } = report;
+  const changed = beforeAfterClaim(report);
+  if (changed !== undefined) return [changed];
   const ours = policies.find(({ policy }) => policy === 'stator');
   if (ours === undefined) return [];
   const claims: string[] = [];
@@ -63,7 +87,8 @@ const HEAD = [
   'refused',
 ];
 
-function cells(one: PolicyFigures): (string | number)[] {
+function cells(one: PolicyFigures & { cachedNotReported?: true }): (string | number)[] {
+  const cached = (text: string) => (one.cachedNotReported ? 'not reported' : text);
   return [
     one.sessionsPerHour.toFixed(0),
     one.requestsPerS.toFixed(2),
@@ -71,8 +96,8 @@ function cells(one: PolicyFigures): (string | number)[] {
     one.wallS.toFixed(1),
     one.cpuS === null ? '-' : one.cpuS.toFixed(1),
     thousands(one.promptTokens),
-    thousands(one.prefillTokens),
-    (one.hitRatio * 100).toFixed(1),
+    cached(thousands(one.prefillTokens)),
+    cached((one.hitRatio * 100).toFixed(1)),
     one.ttftMs.mean.toFixed(0),
     one.ttftMs.p50.toFixed(0),
     one.ttftMs.p90.toFixed(0),

@@ -94,6 +94,7 @@ function call(changes: Partial<CallResult>): CallResult {
     promptTokens: 100,
     cachedTokens: 40,
     outputTokens: 1,
+    outputTokensMax: undefined,
     error: undefined,
     ...changes,
   };

@@ -1,5 +1,6 @@
 /** Calls → the figures of a report. What they mean is in model/comparison.ts. */
-import type { Curves, PolicyFigures, PolicyReport, Slo, Spread } from '../model/comparison.ts';
+import type { Curves, PolicyFigures, PolicyReport, Slo } from '../model/comparison.ts';
+import { meanOf, quantiles, spreadOf } from '../sim/means.ts';
 import type { CallResult } from './drive.ts';
 
 /** What the calls of one policy and seed came to. */
@@ -14,7 +15,7 @@ export function figuresOf(
   const sum = (pick: (one: CallResult) => number) =>
     good.reduce((total, one) => total + pick(one), 0);
   const promptTokens = sum((one) => one.promptTokens);
-  const cachedTokens = sum((one) => one.cachedTokens);
+  const cachedTokens = sum((one) => one.cachedTokens ?? 0);
   const sessions = new Set(good.map((one) => one.session)).size;
   const timings = good.map(timingsOf);
   const met = timings.filter(({ ttftMs, itlMs }) => ttftMs <= slo.ttftMs && itlMs <= slo.itlMs);
@@ -32,9 +33,9 @@ export function figuresOf(
     prefillTokens: promptTokens - cachedTokens,
     outputTokens: sum((one) => one.outputTokens),
     hitRatio: promptTokens === 0 ? 0 : cachedTokens / promptTokens,
-    ttftMs: spread(timings.map(({ ttftMs }) => ttftMs)),
-    itlMs: spread(good.filter((one) => one.outputTokens > 1).map((one) => timingsOf(one).itlMs)),
-    e2eMs: spread(good.map((one) => one.endMs - one.sentMs)),
+    ttftMs: spreadOf(timings.map(({ ttftMs }) => ttftMs)),
+    itlMs: spreadOf(good.filter((one) => one.outputTokens > 1).map((one) => timingsOf(one).itlMs)),
+    e2eMs: spreadOf(good.map((one) => one.endMs - one.sentMs)),
     slowdown: null,
     queuedMs: null,
   };
@@ -42,23 +43,20 @@ export function figuresOf(
 
 /** Means over seeds, and the curves of all seeds together. */
 export function policyReport(
-  named: { policy: string; view: string },
+  named: { policy: string; view: string; workers?: number },
   runs: readonly { seed: number; figures: PolicyFigures; results: readonly CallResult[] }[],
 ): PolicyReport {
   const perSeed = runs.map(({ seed, figures }) => ({ seed, ...figures }));
+  const good = runs.flatMap(({ results }) => results.filter((one) => one.error === undefined));
+  // Servers leave the field out where nothing was cached: only if none ever had it, it is not told.
+  const isTold = good.length === 0 || good.some((one) => one.cachedTokens !== undefined);
   return {
     ...named,
+    ...(!isTold && { cachedNotReported: true as const }),
     ...meanOf(runs.map(({ figures }) => figures)),
     perSeed,
     curves: curvesOf(runs),
   };
-}
-
-export function spread(values: readonly number[]): Spread {
-  const sorted = [...values].sort((a, b) => a - b);
-  const at = (q: number) => sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? 0;
-  const mean = sorted.length === 0 ? 0 : sorted.reduce((a, b) => a + b, 0) / sorted.length;
-  return { mean, p50: at(0.5), p90: at(0.9), p95: at(0.95), p99: at(0.99) };
 }
 
 /** An answer of one token has no time between tokens. */
@@ -66,38 +64,6 @@ function timingsOf(one: CallResult): { ttftMs: number; itlMs: number } {
   const firstMs = one.firstMs ?? one.endMs;
   const gaps = Math.max(1, one.outputTokens - 1);
   return { ttftMs: firstMs - one.sentMs, itlMs: (one.endMs - firstMs) / gaps };
-}
-
-function meanOf(all: readonly PolicyFigures[]): PolicyFigures {
-  const mean = (pick: (one: PolicyFigures) => number) =>
-    all.reduce((sum, one) => sum + pick(one), 0) / Math.max(1, all.length);
-  const spreadOf = (pick: (one: PolicyFigures) => Spread): Spread => ({
-    mean: mean((one) => pick(one).mean),
-    p50: mean((one) => pick(one).p50),
-    p90: mean((one) => pick(one).p90),
-    p95: mean((one) => pick(one).p95),
-    p99: mean((one) => pick(one).p99),
-  });
-  return {
-    requests: mean((one) => one.requests),
-    failed: mean((one) => one.failed),
-    rejected: mean((one) => one.rejected),
-    wallS: mean((one) => one.wallS),
-    cpuS: all.some((one) => one.cpuS === null) ? null : mean((one) => one.cpuS ?? 0),
-    requestsPerS: mean((one) => one.requestsPerS),
-    goodputPerS: mean((one) => one.goodputPerS),
-    sessionsPerHour: mean((one) => one.sessionsPerHour),
-    promptTokens: mean((one) => one.promptTokens),
-    cachedTokens: mean((one) => one.cachedTokens),
-    prefillTokens: mean((one) => one.prefillTokens),
-    outputTokens: mean((one) => one.outputTokens),
-    hitRatio: mean((one) => one.hitRatio),
-    ttftMs: spreadOf((one) => one.ttftMs),
-    itlMs: spreadOf((one) => one.itlMs),
-    e2eMs: spreadOf((one) => one.e2eMs),
-    slowdown: null,
-    queuedMs: null,
-  };
 }
 
 const BUCKETS = 40;
@@ -118,7 +84,7 @@ function curvesOf(runs: readonly { results: readonly CallResult[] }[]): Curves {
       const at = Math.floor((one.sentMs - spans[i].startMs) / 1000 / bucketS);
       const bucket = Math.min(BUCKETS - 1, at);
       prompt[bucket] += one.promptTokens;
-      cached[bucket] += one.cachedTokens;
+      cached[bucket] += one.cachedTokens ?? 0;
       load[one.worker] ??= new Array<number>(BUCKETS).fill(0);
       load[one.worker][bucket]++;
     }
@@ -130,13 +96,6 @@ function curvesOf(runs: readonly { results: readonly CallResult[] }[]): Curves {
     load,
     bucketS,
   };
-}
-
-/** At 0, 0.01 … 1. */
-function quantiles(values: readonly number[]): number[] {
-  const sorted = [...values].sort((a, b) => a - b);
-  if (sorted.length === 0) return [];
-  return Array.from({ length: 101 }, (_, i) => sorted[Math.round((i / 100) * (sorted.length - 1))]);
 }
 
 function rate(count: number, seconds: number): number {

@@ -1,82 +1,119 @@
-/** `stator compare`: the same sessions through the running gateway, under one policy after the other. */
-import { writeFileSync } from 'node:fs';
-import { compareLive, NO_REUSE } from '../bench/compare.ts';
-import { scriptOf } from '../bench/recorded.ts';
-import { reportPage } from '../bench/report-page.ts';
-import { reportText } from '../bench/report-text.ts';
-import { readSessions } from '../bench/sessions.ts';
+/** `stator compare`: the same sessions through policies of a gateway of its own, or through servers that run. */
+import { type Contender, compareLive } from '../bench/compare.ts';
+import type { Target } from '../bench/replayed.ts';
+import { plainVocabulary } from '../bench/replayed.ts';
+import { NO_REUSE } from '../bench/report-text.ts';
 import type { Snapshot } from '../gateway/state.ts';
 import { makePolicy, POLICY_NAMES } from '../kernel/route/policies.ts';
 import type { Comparison, Slo } from '../model/comparison.ts';
+import { type BeforeAfterFlags, compareServers } from './before-after.ts';
 import { Complaint } from './complaint.ts';
+import { printReport, type ReportFlags } from './live-report.ts';
 import { ProgressLine } from './progress.ts';
 import { type Stack, startStack } from './stack.ts';
 import { type StackFlags, stackOptions } from './stack-flags.ts';
-import { VERSION } from './version.ts';
+import { manner, type Workload, type WorkloadFlags, workloadOf } from './workload.ts';
 
-interface CompareFlags extends StackFlags {
-  sessions: string;
+export interface CompareFlags extends StackFlags, WorkloadFlags, ReportFlags, BeforeAfterFlags {
   policies: string[];
   live: number;
-  seeds: number;
-  seed: number;
+  /** Undefined: a quarter of `live`. */
+  mildLive?: number;
   slo: Slo;
-  price?: number;
-  page: string | false;
-  json?: boolean;
 }
 
+/** What `--generate` takes where nothing else is said: more live context than a worker keeps. */
+export const LIVE_AGENTS = { workers: 4, live: 8, kvTokens: 24_000 } as const;
+
+const MILD_SHARE = 0.25;
+const NO_REUSE_ROUTING = 'least-requests';
+
 export async function compare(flags: CompareFlags): Promise<void> {
+  const { before, after } = flags;
+  if ((before === undefined) !== (after === undefined)) {
+    throw new Complaint('Give --before and --after, or neither.', 2);
+  }
   const policies = flags.policies.map(policyNamed);
-  const sessions = sessionsIn(flags.sessions);
+  const workload = await workloadOf(flags);
   const line = new ProgressLine();
-  line.show(`starting ${flags.workers} workers`);
+  const given = { workload, ...loadOf(flags), onProgress: (text: string) => line.show(text) };
+  try {
+    const report =
+      before === undefined || after === undefined
+        ? await comparePolicies(flags, policies, given)
+        : await compareServers({ ...flags, before, after }, given);
+    line.end();
+    printReport(flags, report);
+  } finally {
+    line.end();
+  }
+}
+
+/** What is the same for policies and for servers. */
+export type Given = ReturnType<typeof loadOf> & {
+  workload: Workload;
+  onProgress: (text: string) => void;
+};
+
+function loadOf(flags: CompareFlags) {
+  const { live, slo } = flags;
+  return {
+    seeds: Array.from({ length: flags.seeds }, (_, i) => flags.seed + i),
+    load: { kind: 'closed' as const, live },
+    mildLive: flags.mildLive ?? Math.max(1, Math.floor(live * MILD_SHARE)),
+    slo,
+  };
+}
+
+async function comparePolicies(
+  flags: CompareFlags,
+  policies: readonly { name: string; view: string }[],
+  { workload, ...given }: Given,
+): Promise<Comparison> {
+  given.onProgress(`starting ${flags.workers} workers`);
   const options = stackOptions({ ...flags, port: 0, allowForcedOutput: true });
   // What an earlier policy left on disk would be found by the next one.
   const stack = await startStack({ ...options, diskBytes: 0, log: () => {} });
   try {
-    const { model, tokens, engine } = stack;
-    const scripts = sessions.map((session) => scriptOf(session, { model: model.name, tokens }));
-    const measured = await compareLive({
-      url: stack.url,
-      sessions: () => scripts,
-      policies,
-      seeds: Array.from({ length: flags.seeds }, (_, i) => flags.seed + i),
-      live: flags.live,
-      slo: flags.slo,
-      setPolicy: (policy) => post(stack, '/stator/v1/policies', { policy }),
-      resetCaches: () => post(stack, '/reset_prefix_cache', {}),
-      cpuS: () => workersCpuS(stack),
-      onProgress: (text) => line.show(text),
-    });
-    line.end();
-    const calls = scripts.reduce((sum, one) => sum + one.calls.length, 0);
-    print(flags, {
+    const target = targetOf(stack);
+    const contenders = policies.map((policy) => contenderOf(policy, stack));
+    const sessions = workload.scripts(target);
+    const measured = await compareLive({ ...given, sessions, contenders });
+    return {
       ...measured,
-      trace: `${scripts.length} recorded sessions, ${calls} calls, ${flags.live} live at once`,
+      trace: workload.name,
       workers: flags.workers,
-      engine,
+      engine: stack.engine,
       profile: null,
-      settings: settingsOf(flags, model.name),
-    });
+      settings: settingsOf(flags, target.model),
+      notes: [...manner(workload, target), ...measured.notes],
+    };
   } finally {
-    line.end();
     await stack.close();
   }
 }
 
-function print(flags: CompareFlags, report: Comparison): void {
-  if (flags.page !== false) {
-    const page = reportPage(report, {
-      title: `Stator: ${report.trace}`,
-      command: `stator ${process.argv.slice(2).join(' ')}`,
-      version: VERSION,
-      pricePerHour: flags.price,
-    });
-    writeFileSync(flags.page, page);
-    process.stderr.write(`The page with plots: ${flags.page}\n`);
-  }
-  process.stdout.write(`${flags.json ? JSON.stringify(report, null, 2) : reportText(report)}\n`);
+function targetOf({ model, tokens }: Stack): Target {
+  const ids = plainVocabulary(tokens);
+  return { model: model.name, tokens, ids, forced: true, ignoresEos: false };
+}
+
+function contenderOf({ name, view }: { name: string; view: string }, stack: Stack): Contender {
+  const isNoReuse = name === NO_REUSE;
+  return {
+    name,
+    view,
+    url: stack.url,
+    headers: {},
+    prepare: async () => {
+      const policy = isNoReuse ? NO_REUSE_ROUTING : name;
+      await post(stack, '/stator/v1/policies', { policy });
+      await post(stack, '/reset_prefix_cache', {});
+    },
+    cpuS: () => workersCpuS(stack),
+    overlay: ({ seed, session, index }) =>
+      isNoReuse ? { nvext: { cache_salt: `${seed}-${session}-${index}` } } : {},
+  };
 }
 
 function policyNamed(name: string): { name: string; view: string } {
@@ -96,14 +133,6 @@ function settingsOf(flags: CompareFlags, model: string): Comparison['settings'] 
   };
 }
 
-function sessionsIn(folder: string) {
-  try {
-    return readSessions(folder);
-  } catch (error) {
-    throw new Complaint((error as Error).message, 2);
-  }
-}
-
 async function post(stack: Stack, path: string, body: unknown): Promise<void> {
   const headers = { 'content-type': 'application/json' };
   const response = await fetch(stack.url + path, {
@@ -114,7 +143,7 @@ async function post(stack: Stack, path: string, body: unknown): Promise<void> {
   if (!response.ok) throw new Error(`${path} answered ${response.status}`);
 }
 
-async function workersCpuS(stack: Stack): Promise<number> {
+export async function workersCpuS(stack: Stack): Promise<number> {
   const response = await fetch(`${stack.url}/stator/v1/snapshot`);
   const { workers } = (await response.json()) as Snapshot;
   let seconds = 0;

@@ -43,7 +43,7 @@ export class LocalWorkers implements Directory, Scaler {
 
   /** Resolves when each of them is up; rejects with the sentence of the first that cannot start. */
   async set(count: number): Promise<void> {
-    while (this.#children.length > count) await this.#children.pop()?.stop();
+    while (this.#children.length > count) await this.#children.pop()?.withdraw();
     const started: Promise<void>[] = [];
     while (this.#children.length < count) {
       const name = `worker-${this.#children.length + 1}`;
@@ -73,6 +73,8 @@ class Child {
   readonly #settings: LocalWorkersSettings;
   readonly #watchers: Watchers;
   #process: ChildProcess | undefined;
+  /** Of the process that runs. */
+  #id: WorkerId | undefined;
   #starts = 0;
   #failures = 0;
   #upSinceUs: number | undefined;
@@ -95,6 +97,13 @@ class Child {
     return this.#process?.pid;
   }
 
+  /** Nobody sends it anything any more; then it goes. */
+  async withdraw(): Promise<void> {
+    const reason = 'fewer workers are wanted';
+    if (this.#id !== undefined) this.#watchers.tell({ kind: 'down', worker: this.#id, reason });
+    await this.stop();
+  }
+
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#cancelRestart();
@@ -111,6 +120,7 @@ class Child {
     this.#starts++;
     // A restarted worker is another one: it holds nothing of what the first held.
     const id = (this.#starts === 1 ? this.name : `${this.name}.${this.#starts}`) as WorkerId;
+    this.#id = id;
     const { command, environment, onLine } = this.#settings;
     const child: ChildProcess = spawn(process.execPath, command(this.name), {
       stdio: ['pipe', 'pipe', 'pipe'],
