@@ -8,13 +8,19 @@ import type { Comparison, Slo } from '../model/comparison.ts';
 import { Config } from '../model/config.ts';
 import type { Load } from '../sim/demand.ts';
 import { type Profile, readProfile } from '../sim/profile.ts';
-import { simulate, WORLD_NAMES } from '../sim/simulate.ts';
+import { type Simulation, simulate, WORLD_NAMES } from '../sim/simulate.ts';
 import { Complaint } from './complaint.ts';
 import { ProgressLine } from './progress.ts';
+import { type FitFlags, simFit } from './sim-fit.ts';
+import { type SweepFlags, simSweep } from './sim-sweep.ts';
+import { simValidate, type ValidateFlags } from './sim-validate.ts';
 import { type SourceFlags, traceFrom } from './trace.ts';
 import { VERSION } from './version.ts';
 
-export interface SimFlags extends SourceFlags {
+export interface SimFlags extends SourceFlags, SweepFlags, FitFlags, ValidateFlags {
+  model?: string;
+  seed: number;
+  validate?: boolean;
   trace?: string;
   workers: number;
   sessionsPerWorker: number;
@@ -33,48 +39,25 @@ export interface SimFlags extends SourceFlags {
   warmupS: number;
   durationS: number;
   price?: number;
-  page?: string;
-  json?: boolean;
 }
 
 /** Shorter sessions say little about reuse between turns. */
 const TURNS_MIN = 3;
 
 export async function sim(flags: SimFlags): Promise<void> {
-  const policies = policiesOf(flags.policy);
-  const load = loadOf(flags);
   const profile = profileOf(flags.profile);
-  const trace = await traceFrom(flags.trace, flags);
+  if (flags.validate) return await simValidate(flags, profile);
+  if (flags.fit !== undefined) return await simFit(flags, flags.fit, profile);
+  const simulation = await simulationOf(flags, profile);
+  if (flags.sweep !== undefined) return simSweep(flags, simulation);
   const line = new ProgressLine();
   let requests = 0;
   let report: Comparison;
   try {
-    report = simulate(
-      {
-        trace,
-        traceName:
-          flags.trace === undefined ? `generated ${flags.generate}` : basename(flags.trace),
-        policies,
-        seeds: Array.from({ length: flags.seeds }, (_, i) => flags.seed + i),
-        workers: flags.workers,
-        load,
-        contextTokensMax: flags.maxContext,
-        turnsMin: load.kind === 'closed' ? TURNS_MIN : 1,
-        profile,
-        deviceTokens: flags.deviceTokens,
-        hostTokens: flags.hostTokens,
-        routingLagUs: Math.round(flags.routingLagMs * 1000),
-        eventLagUs: Math.round(flags.eventLagMs * 1000),
-        slo: flags.slo,
-        warmupS: flags.warmupS,
-        durationS: flags.durationS,
-        kernel: Config.parse({}).limits,
-      },
-      (run) => {
-        requests += run.requests;
-        line.show(`${run.policy}, seed ${run.seed}: ${requests} requests so far`);
-      },
-    );
+    report = simulate(simulation, (run) => {
+      requests += run.requests;
+      line.show(`${run.policy}, seed ${run.seed}: ${requests} requests so far`);
+    });
   } catch (error) {
     if (error instanceof RangeError) throw new Complaint(error.message);
     throw error;
@@ -82,6 +65,31 @@ export async function sim(flags: SimFlags): Promise<void> {
     line.end();
   }
   print(flags, report);
+}
+
+async function simulationOf(flags: SimFlags, profile: Profile): Promise<Simulation> {
+  const policies = policiesOf(flags.policy);
+  const load = loadOf(flags);
+  const trace = await traceFrom(flags.trace, flags);
+  return {
+    trace,
+    traceName: flags.trace === undefined ? `generated ${flags.generate}` : basename(flags.trace),
+    policies,
+    seeds: Array.from({ length: flags.seeds }, (_, i) => flags.seed + i),
+    workers: flags.workers,
+    load,
+    contextTokensMax: flags.maxContext,
+    turnsMin: load.kind === 'closed' ? TURNS_MIN : 1,
+    profile,
+    deviceTokens: flags.deviceTokens,
+    hostTokens: flags.hostTokens,
+    routingLagUs: Math.round(flags.routingLagMs * 1000),
+    eventLagUs: Math.round(flags.eventLagMs * 1000),
+    slo: flags.slo,
+    warmupS: flags.warmupS,
+    durationS: flags.durationS,
+    kernel: Config.parse({}).limits,
+  };
 }
 
 function print(flags: SimFlags, report: Comparison): void {

@@ -21,6 +21,8 @@ test('a worker that dies is replaced by another of a new name, and goes when we 
   await until(() => seen.length === 4);
   assert.deepEqual(seen.slice(2), ['down worker-1', 'up worker-1.2']);
   await workers.set(1);
+  // Whoever watches hears of it: nothing may be sent to who is gone.
+  assert.deepEqual(seen.slice(4), ['down worker-2']);
   const left = [...workers.pids().values()];
   assert.equal(left.length, 1);
   await workers.close();

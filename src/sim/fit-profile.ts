@@ -2,7 +2,8 @@
  * A profile from what an engine was seen to do. Each observation is a stretch of steps and what it took;
  * the terms are the profile's own, so the fit is linear, with no coefficient below zero. Errors count
  * relative to what is predicted, since long steps vary more than short ones, and those far off count little (Tukey's
- * biweight), so that a preempted step bends nothing.
+ * biweight), so that a preempted step bends nothing. What preemptions take is real all the same, and a request of
+ * many steps pays its share of it: of steps, the curve is then stretched to the time all of them took.
  */
 import { assert } from '../base/assert.ts';
 import type { Profile, ProfileCurve } from './profile.ts';
@@ -27,6 +28,9 @@ export interface Observed {
   batchedTokensMax: number | undefined;
   sequencesMax: number | undefined;
   hostFetchPerTokenUs: number | undefined;
+  waitsForPrefix: boolean | undefined;
+  /** `all`: outliers are part of what a request takes; `typical`: they are somebody else's work. */
+  level: 'all' | 'typical';
 }
 
 /** How far predictions are off, as shares of what was observed; by a fit that did not see it. */
@@ -34,7 +38,7 @@ export interface FitError {
   count: number;
   median: number;
   p90: number;
-  /** All predicted time ÷ all observed time - 1: what preemptions and outliers add. */
+  /** All predicted time ÷ all observed time - 1. */
   total: number;
 }
 
@@ -48,7 +52,10 @@ export interface FitGiven {
   about: string;
   source: string;
   /** Says what the observations do not. */
-  otherwise: Pick<Profile, 'batchedTokensMax' | 'sequencesMax' | 'hostFetchPerTokenUs'>;
+  otherwise: Pick<
+    Profile,
+    'batchedTokensMax' | 'sequencesMax' | 'hostFetchPerTokenUs' | 'waitsForPrefix'
+  >;
 }
 
 /** A curve of five terms needs more than a handful to be told from chance. */
@@ -56,7 +63,7 @@ const OBSERVATIONS_MIN = 40;
 
 /** Throws a RangeError, one sentence, where there is too little to fit. */
 export function fitProfile(observed: Observed, given: FitGiven): Fitted {
-  const { observations } = observed;
+  const { observations, level } = observed;
   if (observations.length < OBSERVATIONS_MIN) {
     throw new RangeError(
       `A profile needs ${OBSERVATIONS_MIN} observations; there are ${observations.length}.`,
@@ -65,7 +72,7 @@ export function fitProfile(observed: Observed, given: FitGiven): Fitted {
   if (observations.some(({ us }) => !(us > 0))) {
     throw new RangeError('An observation takes more than 0 microseconds.');
   }
-  const error = crossError(observations);
+  const error = crossError(observations, level);
   const { otherwise } = given;
   const fetched = observed.hostFetchPerTokenUs;
   const unseen = fetched === undefined ? '; fetching from host memory was not observed' : '';
@@ -74,10 +81,11 @@ export function fitProfile(observed: Observed, given: FitGiven): Fitted {
     about: given.about,
     source: given.source,
     error: `${errorText(error)}${unseen}`,
-    curve: fitCurve(observations),
+    curve: curveOf(observations, level),
     hostFetchPerTokenUs: fetched ?? otherwise.hostFetchPerTokenUs,
     batchedTokensMax: observed.batchedTokensMax ?? otherwise.batchedTokensMax,
     sequencesMax: observed.sequencesMax ?? otherwise.sequencesMax,
+    waitsForPrefix: observed.waitsForPrefix ?? otherwise.waitsForPrefix,
   };
   return { profile, error };
 }
@@ -93,13 +101,13 @@ function errorText({ count, median, p90, total }: FitError): string {
 }
 
 /** Each half is predicted by a fit of the other. */
-function crossError(observations: readonly Observation[]): FitError {
+function crossError(observations: readonly Observation[], level: Observed['level']): FitError {
   const halves = [0, 1].map((half) => observations.filter((_, i) => i % 2 === half));
   const errors: number[] = [];
   let predictedUs = 0;
   let observedUs = 0;
   halves.forEach((held, half) => {
-    const weights = vectorOf(fitCurve(halves[1 - half]));
+    const weights = vectorOf(curveOf(halves[1 - half], level));
     for (const one of held) {
       const us = dot(weights, featuresOf(one));
       errors.push(Math.abs(us / one.us - 1));
@@ -127,8 +135,34 @@ function vectorOf(curve: ProfileCurve): number[] {
   return [baseUs, perTokenUs, perTokenContextUs, perSequenceUs, perContextUs];
 }
 
-const ROUNDS = 30;
-/** Residuals beyond so many robust standard deviations count nothing; the usual 95 % efficiency. */
+/** A stall longer than so many times its step is the machine's, not the engine's. */
+const STALL = 30;
+
+function curveOf(observations: readonly Observation[], level: Observed['level']): ProfileCurve {
+  const curve = fitCurve(observations);
+  if (level === 'typical') return curve;
+  const weights = vectorOf(curve);
+  let [predictedUs, observedUs] = [0, 0];
+  for (const one of observations) {
+    const us = dot(weights, featuresOf(one));
+    predictedUs += us;
+    observedUs += Math.min(one.us, STALL * us);
+  }
+  const stretch = observedUs / predictedUs;
+  return {
+    baseUs: stretch * curve.baseUs,
+    perTokenUs: stretch * curve.perTokenUs,
+    perTokenContextUs: stretch * curve.perTokenContextUs,
+    perSequenceUs: stretch * curve.perSequenceUs,
+    perContextUs: stretch * curve.perContextUs,
+  };
+}
+
+/** Rounds in which what is far off counts less (Huber), then those in which it counts nothing. */
+const HUBER_ROUNDS = 20;
+const BIWEIGHT_ROUNDS = 20;
+/** In robust standard deviations, with the usual 95 % efficiency. */
+const HUBER = 1.345;
 const BIWEIGHT = 4.685;
 /** Of the median absolute deviation, to be a standard deviation where errors are normal. */
 const NORMAL = 1.4826;
@@ -137,7 +171,11 @@ const SCALE_MIN = 1e-4;
 /** A step of no time would let virtual time stand still. */
 const BASE_US_MIN = 1;
 
-/** Robust least squares of relative errors, coefficients ≥ 0: reweighted until nothing changes. */
+/**
+ * Robust least squares of relative errors, coefficients ≥ 0: reweighted until nothing changes. The biweight forgets
+ * whatever its start is far from, so it begins where Huber's weights, which forget nothing, have come to rest; with
+ * errors as shares of what was observed, where a step that took ten times as long is off by no more than the whole.
+ */
 function fitCurve(observations: readonly Observation[]): ProfileCurve {
   const rows = observations.map(featuresOf);
   // Units in which terms compare, or the smallest would drown in rounding.
@@ -149,17 +187,22 @@ function fitCurve(observations: readonly Observation[]): ProfileCurve {
   let divisors = observed;
   let trust = observed.map(() => 1);
   let weights: number[] = [];
-  for (let round = 0; round < ROUNDS; round++) {
+  for (let round = 0; round < HUBER_ROUNDS + BIWEIGHT_ROUNDS; round++) {
     const next = solve(scaled, observed, { divisors, trust });
     const predicted = scaled.map((row) => dot(next, row));
     const isSettled = weights.length > 0 && next.every((w, i) => close(w, weights[i]));
     weights = next;
-    if (isSettled) break;
-    divisors = predicted.map((us, i) => (us > 0 ? us : observed[i]));
+    if (isSettled && round >= HUBER_ROUNDS) break;
+    const isStart = round < HUBER_ROUNDS;
+    divisors = isStart ? observed : predicted.map((us, i) => (us > 0 ? us : observed[i]));
     const errors = observed.map((us, i) => (us - predicted[i]) / divisors[i]);
     const spread = NORMAL * quantile(errors.map(Math.abs), 0.5);
-    const reach = BIWEIGHT * Math.max(SCALE_MIN, spread);
-    trust = errors.map((error) => Math.max(0, 1 - (error / reach) ** 2) ** 2);
+    const scale = Math.max(SCALE_MIN, spread);
+    trust = errors.map((error) =>
+      isStart
+        ? Math.min(1, (HUBER * scale) / Math.abs(error))
+        : Math.max(0, 1 - (error / (BIWEIGHT * scale)) ** 2) ** 2,
+    );
   }
   const [base, token, tokenContext, sequence, context] = weights.map((weight, i) =>
     units[i] > 0 ? weight / units[i] : 0,

@@ -46,6 +46,8 @@ export interface Demanded {
   /** The unit of prefix reuse it belongs to; undefined where nobody knows. */
   thread: string | undefined;
   path: Int32Array;
+  /** The same and the full blocks that its answer adds; undefined: nobody will ask for those. */
+  answeredPath?: Int32Array;
   promptTokens: number;
   outputTokens: number;
 }
@@ -235,7 +237,8 @@ export class Fleet {
 
   #submit(id: RequestId, worker: number): void {
     const { demanded } = this.#request(id);
-    const { path, promptTokens, outputTokens } = demanded;
+    const { promptTokens, outputTokens } = demanded;
+    const path = demanded.answeredPath ?? demanded.path;
     this.#engines[worker].submit(this.#nowUs, { of: id, path, promptTokens, outputTokens });
     this.#moved(worker);
   }

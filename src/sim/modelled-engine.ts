@@ -16,7 +16,7 @@ import { decodeTimeUs, type Profile, stepTimeUs } from './profile.ts';
 export interface Sequence<T> {
   /** Whatever the caller knows it by. */
   readonly of: T;
-  /** The full blocks of its prompt. */
+  /** The full blocks of its prompt, and of its answer where others will ask for that. */
   readonly path: Int32Array;
   readonly promptTokens: number;
   /** At least 1. */
@@ -68,7 +68,7 @@ export class ModelledEngine<T> {
   readonly #cache: ChainCache;
   readonly #settings: EngineSettings;
   readonly #listener: EngineListener<T>;
-  readonly #waiting: Sequence<T>[] = [];
+  #waiting: Sequence<T>[] = [];
   #running: Running<T>[] = [];
   #runningBlocks = 0;
   #span: Span<T> | undefined;
@@ -91,7 +91,7 @@ export class ModelledEngine<T> {
     const isFirst = this.#waiting.push(sequence) === 1;
     if (this.#span === undefined) this.#begin(nowUs);
     // Behind others that wait for room it could not begin sooner.
-    else if (isFirst) this.#cut(nowUs);
+    else if (isFirst || this.#settings.profile.waitsForPrefix) this.#cut(nowUs);
   }
 
   /** Ends the step or span that is due now, and begins the next. */
@@ -124,9 +124,10 @@ export class ModelledEngine<T> {
 
   #admit(nowUs: number): void {
     const { blockTokens, profile, runningBlocksMax, reuses } = this.#settings;
-    let taken = 0;
+    const taken = new Set<Sequence<T>>();
     for (const sequence of this.#waiting) {
       if (this.#running.length >= profile.sequencesMax) break;
+      if (profile.waitsForPrefix && reuses && this.#willFindMore(sequence)) continue;
       const { path, promptTokens, outputTokens } = sequence;
       const blocks = Math.ceil((promptTokens + outputTokens) / blockTokens);
       if (this.#runningBlocks + blocks > runningBlocksMax) break;
@@ -136,7 +137,7 @@ export class ModelledEngine<T> {
         : 0;
       const match = this.#cache.match(path, usable);
       if (!this.#cache.admit(path, match.blocks, blocks - match.blocks)) break;
-      taken++;
+      taken.add(sequence);
       this.#runningBlocks += blocks;
       const cachedTokens = match.blocks * blockTokens;
       const fetchUs = Math.round(match.hostBlocks * blockTokens * profile.hostFetchPerTokenUs);
@@ -152,7 +153,15 @@ export class ModelledEngine<T> {
         producedTokens: 0,
       });
     }
-    this.#waiting.splice(0, taken);
+    if (taken.size > 0) this.#waiting = this.#waiting.filter((one) => !taken.has(one));
+  }
+
+  /** Its next block is being computed by somebody. */
+  #willFindMore({ path }: Sequence<T>): boolean {
+    return this.#running.some(({ producedTokens, keptBlocks, sequence }) => {
+      const isPrompt = producedTokens === 0 && keptBlocks < path.length;
+      return isPrompt && sequence.path[keptBlocks] === path[keptBlocks];
+    });
   }
 
   #beginMixed(
@@ -256,7 +265,11 @@ export class ModelledEngine<T> {
     if (ended.length === 0) return;
     this.#anchor = undefined;
     this.#running = this.#running.filter((one) => !ended.includes(one));
-    for (const { sequence, blocks, keptBlocks } of ended) {
+    for (const running of ended) {
+      // What was said is as good as what was asked; nothing computes the last token.
+      running.computedTokens += running.producedTokens - 1;
+      this.#keep(running);
+      const { sequence, blocks, keptBlocks } = running;
       this.#runningBlocks -= blocks;
       this.#cache.release(sequence.path, keptBlocks, blocks - keptBlocks);
       this.#listener.ended(sequence.of, nowUs);

@@ -13,11 +13,29 @@ export function readObserved(name: string, text: string): Observed {
     if (line.trim() === '') continue;
     const found = objectOf(line);
     if (found === undefined) throw new RangeError(`Line ${i + 1} of ${name} is no JSON object.`);
-    objects.push(found);
+    // As a gateway lists them.
+    if (Array.isArray(found.receipts)) objects.push(...found.receipts.map(fieldsOf));
+    else objects.push(found);
   }
   if (objects[0]?.stepLog === 1) return ofSteps(objects[0] as unknown as StepLogHead, objects);
   if (objects.some(({ actual }) => actual !== undefined)) return ofReceipts(objects);
   throw new RangeError(`${name} is neither a step log of a worker nor receipts, one a line.`);
+}
+
+/** Of several workers alike; each log may be cut into pieces, the head before each. */
+export function readObservedOfAll(logs: readonly { name: string; text: string }[]): Observed {
+  const all = logs.map(({ name, text }) => readObserved(name, text));
+  const [first] = all;
+  const median = (pick: (one: Observed) => number | undefined) => {
+    const values = all.map(pick).filter((value) => value !== undefined);
+    return values.length === 0 ? undefined : medianOf(values);
+  };
+  return {
+    ...first,
+    observations: all.flatMap(({ observations }) => observations),
+    batchedTokensMax: median((one) => one.batchedTokensMax),
+    hostFetchPerTokenUs: median((one) => one.hostFetchPerTokenUs),
+  };
 }
 
 /** Fewer tokens at a time take less than it takes to order the copy. */
@@ -44,6 +62,8 @@ function ofSteps(head: StepLogHead, objects: readonly Record<string, unknown>[])
     batchedTokensMax: chunks.length === 0 ? undefined : chunkOfHalf(chunks),
     sequencesMax: head.slots,
     hostFetchPerTokenUs: fetches.length === 0 ? undefined : medianOf(fetches),
+    waitsForPrefix: true,
+    level: 'all',
   };
 }
 
@@ -96,6 +116,8 @@ function ofReceipts(objects: readonly Record<string, unknown>[]): Observed {
     batchedTokensMax: undefined,
     sequencesMax: undefined,
     hostFetchPerTokenUs: undefined,
+    waitsForPrefix: undefined,
+    level: 'typical',
   };
 }
 

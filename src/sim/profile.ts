@@ -16,6 +16,8 @@ export interface Profile {
   /** Tokens of one step, of prompts and of answers together; sequences of one step. */
   batchedTokensMax: number;
   sequencesMax: number;
+  /** Whether a prompt that begins like one being computed waits to find that in cache, as our engine has it. */
+  waitsForPrefix?: boolean;
 }
 
 /** Microseconds. step = base + perToken·p + perTokenContext·Σ(tokens before each of p) + perSequence·d + perContext·Σ context of d. */
@@ -130,6 +132,7 @@ export function parseProfile(name: string, text: string): Profile {
     hostFetchPerTokenUs: number(fields, 'hostFetchPerTokenUs', 0),
     batchedTokensMax: number(fields, 'batchedTokensMax', 1),
     sequencesMax: number(fields, 'sequencesMax', 1),
+    waitsForPrefix: fields.waitsForPrefix === true,
   };
 }
 
