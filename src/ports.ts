@@ -76,8 +76,8 @@ export interface BlockHasher {
   root(salt: string, lora?: string): BlockHash;
   /** Hash of the block `ids[start, start + blockTokens)` that follows `parent`. */
   block(parent: BlockHash, ids: Uint32Array, start: number): BlockHash;
-  /** Of all full blocks of `ids`. */
-  blocks(root: BlockHash, ids: Uint32Array): BlockHashes;
+  /** Of all full blocks of `ids`; into an array of just so many, where one is given. */
+  blocks(root: BlockHash, ids: Uint32Array, into?: BlockHashes): BlockHashes;
 }
 
 /** Any cutting of the same text gives the same parts. Malformed calls become text. */

@@ -84,6 +84,7 @@ const ENTRIES = [
   'src/main.ts',
   'src/engines/llama/thread.ts',
   'src/cli/tokenizer-thread.ts',
+  'src/cli/feed-bystander.ts',
   'src/cli/feed-publisher.ts',
   'src/bench/bare-loop-process.ts',
   'src/sim/fast.ts',

@@ -15,11 +15,8 @@
  * allocation at each of millions of look-ups).
  */
 import { assert } from './assert.ts';
+import { ADDRESS, mix, PAGE_SLOTS, PAGE_WORDS, place, SLOT_MASK, unplace } from './slot-page.ts';
 
-/** Words of a page: 1,024 slots. */
-const PAGE_WORDS = 2048;
-const PAGE_SLOTS = PAGE_WORDS / 2;
-const SLOT_MASK = PAGE_SLOTS - 1;
 /** A page with more is split. */
 const PAGE_FULL = (PAGE_SLOTS * 7) / 8;
 /** The least a page holds on average, just after all were split: what a table of given bytes must expect. */
@@ -27,16 +24,17 @@ const PAGE_SPARSE = PAGE_FULL / 2;
 /** Words above which copying the buffer would be felt: then its whole limit is reserved. */
 const COPIED_WORDS_MAX = 1 << 20;
 const KEY_WORDS = 2;
-/** In a slot, with the address: another key of the table has the same tag. */
-const SHARED_TAG = 0x8000_0000 | 0;
-const ADDRESS = 0x7fff_ffff;
-
+const PAGE_BITS = Math.log2(PAGE_WORDS);
+/** Pages of records are taken several at once, so that their records follow each other: a sixteenth. */
+const RECORD_PAGES_SHIFT = 4;
+const RECORD_PAGES_MAX = 64;
 export class HashTable {
   /** Read it anew after an insert: it is replaced when it grows. */
   memory: Int32Array;
   /** Word n of a record is at address + n · column; 0 and 1 are its key, values begin at 2. */
   readonly column: number;
   readonly #recordWords: number;
+  readonly #pagesPerRecord: number;
   readonly #pagesMax: number;
   readonly #directoryMax: number;
   /** Bits of the tag that choose an entry of the directory. */
@@ -44,6 +42,9 @@ export class HashTable {
   #pageCount: number;
   #size = 0;
   #freeRecord = 0;
+  /** The next record that was never used, and how many follow it in its pages. */
+  #freshRecord = 0;
+  #freshCount = 0;
   /** The last page of records; its last word leads to the first, and so on around. */
   #lastRecordPage = 0;
   #firstRecordPage = 0;
@@ -54,6 +55,7 @@ export class HashTable {
   constructor(shape: { valueWords: number; bytesMax: number }) {
     this.#recordWords = KEY_WORDS + shape.valueWords;
     this.column = Math.floor((PAGE_WORDS - 1) / this.#recordWords);
+    this.#pagesPerRecord = 1 / this.column;
     this.#pagesMax = Math.floor(shape.bytesMax / (4 * PAGE_WORDS));
     this.#directoryMax = 2 ** Math.ceil(Math.log2(Math.max(2, this.#pagesMax)));
     // In front: the directory (page addresses), then for each page how full it is and its own bits.
@@ -76,7 +78,10 @@ export class HashTable {
   /** So many always fit. */
   get sizeMax(): number {
     const pages =
-      this.#pagesMax - Math.ceil((this.#directoryMax + this.#pagesMax) / PAGE_WORDS) - 2;
+      this.#pagesMax -
+      Math.ceil((this.#directoryMax + this.#pagesMax) / PAGE_WORDS) -
+      2 -
+      Math.min(RECORD_PAGES_MAX, this.#pagesMax >> RECORD_PAGES_SHIFT);
     return Math.max(1, Math.floor(pages / (1 / this.column + 1 / PAGE_SPARSE)));
   }
 
@@ -88,7 +93,7 @@ export class HashTable {
     for (let slot = tag & SLOT_MASK; ; slot = (slot + 1) & SLOT_MASK) {
       const address = memory[page + 2 * slot + 1] & ADDRESS;
       if (address === 0) return 0;
-      if (memory[page + 2 * slot] === tag && this.#isKey(address, low, high)) return address;
+      if (memory[page + 2 * slot] === tag && this.isKey(address, low, high)) return address;
     }
   }
 
@@ -105,7 +110,7 @@ export class HashTable {
       if (word === 0) return 0;
       if (memory[page + 2 * slot] !== tag) continue;
       if (word > 0) return word;
-      if (this.#isKey(word & ADDRESS, low, high)) return word & ADDRESS;
+      if (this.isKey(word & ADDRESS, low, high)) return word & ADDRESS;
     }
   }
 
@@ -135,35 +140,37 @@ export class HashTable {
     this.#fetched = fetched;
   }
 
-  /** Brings near what will be read of the keys from word `from` up to `to`, all at once as `peekAll` does. */
+  /** Brings near the slots of the keys from word `from` up to `to`, all at once as `peekAll` does. */
   fetch(words: Int32Array, from: number, to: number): void {
     const memory = this.memory;
     const shift = 31 - this.#directoryBits;
-    const value = KEY_WORDS * this.column;
     let fetched = 0;
     for (let i = from; i < to; i += 2) {
       const tag = mix(words[i], words[i + 1]);
-      const page = memory[(tag >>> 1) >>> shift];
-      fetched ^= memory[(memory[page + 2 * (tag & SLOT_MASK) + 1] & ADDRESS) + value];
+      fetched ^= memory[memory[(tag >>> 1) >>> shift] + 2 * (tag & SLOT_MASK) + 1];
     }
     this.#fetched = fetched;
+  }
+
+  isKey(address: number, low: number, high: number): boolean {
+    return this.memory[address] === low && this.memory[address + this.column] === high;
   }
 
   /** Address of a new record, its values 0, for a key that has none; 0: the table is full. */
   insert(low: number, high: number): number {
     const tag = mix(low, high);
     let page = this.#pageOf(tag);
+    if (this.#count(page) < PAGE_FULL) {
+      const { memory } = this;
+      let at = page + 2 * (tag & SLOT_MASK);
+      while (memory[at + 1] !== 0 && memory[at] !== tag) at = page + ((at + 2) & (PAGE_WORDS - 1));
+      if (memory[at + 1] === 0) return this.#fill(at, page, { tag, low, high });
+    }
     while (this.#count(page) >= PAGE_FULL && this.#splitPage(page, tag)) page = this.#pageOf(tag);
     // A page that cannot be split is filled further; one slot stays empty, to end a search.
     if (this.#count(page) >= PAGE_SLOTS - 1) return 0;
-    const address = this.#newRecord();
-    if (address === 0) return 0;
-    const memory = this.memory;
-    memory[address] = low;
-    memory[address + this.column] = high;
-    place(memory, page, { tag, address });
-    memory[this.#infoOf(page)] += 32;
-    this.#size++;
+    const address = this.#keep(page, low, high);
+    if (address !== 0) place(this.memory, page, { tag, address });
     return address;
   }
 
@@ -172,19 +179,7 @@ export class HashTable {
     const { column } = this;
     const tag = mix(memory[address], memory[address + column]);
     const page = this.#pageOf(tag);
-    let hole = tag & SLOT_MASK;
-    while ((memory[page + 2 * hole + 1] & ADDRESS) !== address) hole = (hole + 1) & SLOT_MASK;
-    // Backward shift: whoever was pushed past the hole moves into it, so that no search ends early.
-    for (let slot = (hole + 1) & SLOT_MASK; ; slot = (slot + 1) & SLOT_MASK) {
-      const moved = memory[page + 2 * slot + 1];
-      if (moved === 0) break;
-      const pushed = (slot - memory[page + 2 * slot]) & SLOT_MASK;
-      if (pushed < ((slot - hole) & SLOT_MASK)) continue;
-      memory[page + 2 * hole] = memory[page + 2 * slot];
-      memory[page + 2 * hole + 1] = moved;
-      hole = slot;
-    }
-    memory[page + 2 * hole + 1] = 0;
+    unplace(memory, page, { tag, address });
     memory[this.#infoOf(page)] -= 32;
     for (let word = 1; word < this.#recordWords; word++) memory[address + word * column] = 0;
     memory[address] = this.#freeRecord;
@@ -202,6 +197,41 @@ export class HashTable {
     const page = address - (address % PAGE_WORDS);
     if (address + 1 < page + this.column) return address + 1;
     return this.memory[page + PAGE_WORDS - 1];
+  }
+
+  /**
+   * Records in the order of memory, as numbers: those of neighbouring pages follow each other, and what
+   * is inserted together mostly has consecutive ones.
+   */
+  ordinal(address: number): number {
+    return (address >>> PAGE_BITS) * this.column + (address & (PAGE_WORDS - 1));
+  }
+
+  /** Of an ordinal below `ordinalEnd`; it need not be that of a record. */
+  at(ordinal: number): number {
+    // A product instead of a quotient, for speed; half an ordinal is far more than its rounding error.
+    const page = ((ordinal + 0.5) * this.#pagesPerRecord) | 0;
+    return page * PAGE_WORDS + ordinal - page * this.column;
+  }
+
+  /** The address after and before one, by ordinal. */
+  next(address: number): number {
+    const isLast = (address & (PAGE_WORDS - 1)) === this.column - 1;
+    return isLast ? address - this.column + 1 + PAGE_WORDS : address + 1;
+  }
+
+  previous(address: number): number {
+    const isFirst = (address & (PAGE_WORDS - 1)) === 0;
+    return isFirst ? address - PAGE_WORDS + this.column - 1 : address - 1;
+  }
+
+  /** Addresses are below. */
+  get end(): number {
+    return this.#pageCount * PAGE_WORDS;
+  }
+
+  get ordinalEnd(): number {
+    return this.#pageCount * this.column;
   }
 
   /** Record places, deleted ones included: after so many calls of `after` one was everywhere. */
@@ -232,21 +262,37 @@ export class HashTable {
     assert(found === this.#size, 'each record has one slot');
     let free = 0;
     for (let at = this.#freeRecord; at !== 0; at = memory[at]) free++;
-    assert(free + found === this.places, 'a record is held or free');
+    assert(free + found + this.#freshCount === this.places, 'a record is held or free');
     assert(Number.isInteger(this.#fetched), 'what was fetched is words');
-  }
-
-  #isKey(address: number, low: number, high: number): boolean {
-    return this.memory[address] === low && this.memory[address + this.column] === high;
   }
 
   #pageOf(tag: number): number {
     return this.memory[(tag >>> 1) >>> (31 - this.#directoryBits)];
   }
 
+  #fill(slot: number, page: number, key: { tag: number; low: number; high: number }): number {
+    const address = this.#keep(page, key.low, key.high);
+    if (address === 0) return 0;
+    this.memory[slot] = key.tag;
+    this.memory[slot + 1] = address;
+    return address;
+  }
+
+  /** A record of the key, counted for the page that will lead to it. */
+  #keep(page: number, low: number, high: number): number {
+    const address = this.#newRecord();
+    if (address === 0) return 0;
+    const { memory } = this;
+    memory[address] = low;
+    memory[address + this.column] = high;
+    memory[this.#infoOf(page)] += 32;
+    this.#size++;
+    return address;
+  }
+
   /** Where it is noted how full a page is (× 32) and how many bits of the tag its records share. */
   #infoOf(page: number): number {
-    return this.#directoryMax + page / PAGE_WORDS;
+    return this.#directoryMax + (page >>> PAGE_BITS);
   }
 
   #count(page: number): number {
@@ -268,7 +314,8 @@ export class HashTable {
       if (old[at + 1] === 0) continue;
       const goes = (old[at] >>> (31 - bits)) & 1;
       moved += goes;
-      place(memory, goes === 1 ? other : page, { tag: old[at], address: old[at + 1] });
+      // By a product: half of the tags go either way, and a branch would be guessed wrong that often.
+      place(memory, page + goes * (other - page), { tag: old[at], address: old[at + 1] });
     }
     memory[this.#infoOf(page)] = (this.#count(page) - moved) * 32 + bits + 1;
     memory[this.#infoOf(other)] = moved * 32 + bits + 1;
@@ -290,29 +337,34 @@ export class HashTable {
   }
 
   #newRecord(): number {
-    if (this.#freeRecord === 0) this.#addRecords();
     const address = this.#freeRecord;
-    if (address === 0) return 0;
-    this.#freeRecord = this.memory[address];
-    this.memory[address] = 0;
-    return address;
+    if (address !== 0) {
+      this.#freeRecord = this.memory[address];
+      return address;
+    }
+    if (this.#freshCount === 0) this.#addRecords();
+    if (this.#freshCount === 0) return 0;
+    const fresh = this.#freshRecord;
+    this.#freshCount--;
+    this.#freshRecord = this.next(fresh);
+    return fresh;
   }
 
   #addRecords(): void {
-    const page = this.#addPage();
-    if (page === 0) return;
-    const memory = this.memory;
-    if (this.#lastRecordPage === 0) this.#firstRecordPage = page;
-    else memory[this.#lastRecordPage + PAGE_WORDS - 1] = page;
-    memory[page + PAGE_WORDS - 1] = this.#firstRecordPage;
-    this.#lastRecordPage = page;
-    this.#recordPages++;
-    // In order of memory, so that what is inserted together lies together.
-    for (let i = this.column - 1; i >= 0; i--) {
-      const address = page + i;
-      memory[address] = this.#freeRecord;
-      this.#freeRecord = address;
+    const wanted = Math.min(RECORD_PAGES_MAX, this.#recordPages >> RECORD_PAGES_SHIFT);
+    const first = this.#pageCount * PAGE_WORDS;
+    for (let count = 0; count < Math.max(1, wanted); count++) {
+      const page = this.#addPage();
+      if (page === 0) break;
+      const memory = this.memory;
+      if (this.#lastRecordPage === 0) this.#firstRecordPage = page;
+      else memory[this.#lastRecordPage + PAGE_WORDS - 1] = page;
+      memory[page + PAGE_WORDS - 1] = this.#firstRecordPage;
+      this.#lastRecordPage = page;
+      this.#recordPages++;
+      this.#freshCount += this.column;
     }
+    this.#freshRecord = first;
   }
 
   /** Address of a page of zeros; 0: there is no memory left. */
@@ -329,26 +381,4 @@ export class HashTable {
     this.#pageCount++;
     return page;
   }
-}
-
-/** `address`: as it stands in a slot. Whoever has the same tag is marked, and so is this one. */
-function place(memory: Int32Array, page: number, slotted: { tag: number; address: number }): void {
-  let { address } = slotted;
-  let slot = slotted.tag & SLOT_MASK;
-  while (memory[page + 2 * slot + 1] !== 0) {
-    if (memory[page + 2 * slot] === slotted.tag) {
-      memory[page + 2 * slot + 1] |= SHARED_TAG;
-      address |= SHARED_TAG;
-    }
-    slot = (slot + 1) & SLOT_MASK;
-  }
-  memory[page + 2 * slot] = slotted.tag;
-  memory[page + 2 * slot + 1] = address;
-}
-
-/** 32 bits of the key, each of its bits felt at both ends: the first choose a page, the last a slot. */
-function mix(low: number, high: number): number {
-  let tag = low ^ Math.imul(high, 0x9e3779b1);
-  tag = Math.imul(tag ^ (tag >>> 16), 0x7feb352d);
-  return tag ^ (tag >>> 15);
 }

@@ -1,6 +1,6 @@
 /** `stator doctor`: looks at a running gateway and says, line by line, what is well and what to mend. */
 import { table } from '../base/text.ts';
-import type { FeedReport } from '../gateway/feed-account.ts';
+import type { FeedReport } from '../gateway/feed/account.ts';
 import type { Snapshot, WorkerSnapshot } from '../gateway/state.ts';
 import { WorkerCard } from '../model/worker-card.ts';
 import { Complaint } from './complaint.ts';

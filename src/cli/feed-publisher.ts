@@ -1,9 +1,9 @@
 /**
  * The process that publishes in the feed's bench: prints its addresses as one JSON line, then publishes
- * as many batches as each line of its input says, and prints `done` when they went out.
+ * as many batches, of the shape, as each line of its input says, and prints `done` when they went out.
  */
 import { createInterface } from 'node:readline';
-import { benchEvents, FEED_BENCH } from '../bench/feed.ts';
+import { benchEvents, type EventShape, FEED_BENCH } from '../bench/feed.ts';
 import { KvEventLog } from '../wire/kv-event-log.ts';
 import { EventPublisher } from '../worker/events.ts';
 
@@ -17,13 +17,14 @@ log.tellsState(function* () {
   for (let i = 0; i < log.next; i++) {
     // What leaves meanwhile is not told of.
     i = Math.max(i, log.next - FEED_BENCH.chainsHeld);
-    yield benchEvents(i).slice(0, 1);
+    yield benchEvents(i, 'chains').slice(0, 1);
   }
 });
 process.stdout.write(`${JSON.stringify({ endpoint, replay })}\n`);
 for await (const line of createInterface({ input: process.stdin })) {
-  for (let left = Number(line); left > 0; left--) {
-    log.publish(benchEvents(log.next));
+  const [batches, shape] = line.split(' ');
+  for (let left = Number(batches); left > 0; left--) {
+    log.publish(benchEvents(log.next, shape as EventShape));
     if (left % BATCHES_AT_ONCE === 0) await new Promise((resolve) => setImmediate(resolve));
   }
   process.stdout.write('done\n');

@@ -1,5 +1,5 @@
 /** Ways that KV events come in by, their settings, and what is shown of them. */
-import type { Feed, FeedSettings } from '../gateway/feed.ts';
+import type { Feed, FeedSettings } from '../gateway/feed/feed.ts';
 import type { Config } from '../model/config.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { Feeds } from '../planes/feeds.ts';

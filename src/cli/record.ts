@@ -1,5 +1,5 @@
 /** What the configuration's `record` asks for: a recording on disk for as long as the gateway runs. */
-import type { Recordings } from '../gateway/recordings.ts';
+import type { Recordings } from '../gateway/record/recordings.ts';
 import type { Config } from '../model/config.ts';
 import { RecordingFile } from '../observe/recording-file.ts';
 import { Complaint } from './complaint.ts';

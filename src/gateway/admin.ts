@@ -13,7 +13,7 @@ import type { Access } from './access.ts';
 import type { Host } from './host.ts';
 import type { Models, ServedModel } from './models.ts';
 import type { Receipts } from './receipts.ts';
-import type { Recordings } from './recordings.ts';
+import type { Recordings } from './record/recordings.ts';
 import type { Roster } from './roster.ts';
 import type { State } from './state.ts';
 

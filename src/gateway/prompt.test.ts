@@ -11,7 +11,7 @@ import { packEvents } from '../wire/kv-events.ts';
 import { openaiChat } from '../wire/openai-chat.ts';
 import { openaiCompletions } from '../wire/openai-completions.ts';
 import { DEFAULT_TENANT } from './access.ts';
-import { BlockNames } from './block-names.ts';
+import { BlockNames } from './feed/block-names.ts';
 import { identify } from './identify.ts';
 import type { ServedModel } from './models.ts';
 import { arrivalOf, jobOf, promptOf } from './prompt.ts';

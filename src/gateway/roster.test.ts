@@ -9,7 +9,7 @@ import { FEED_SETTINGS } from '../sim/scene.ts';
 import { ModelTokens } from '../tokens/model-tokens.ts';
 import { IncrementalEncoder } from '../tokens/prompt-encoder.ts';
 import { toyVocabulary } from '../tokens/toy-vocabulary.test.ts';
-import { Feed } from './feed.ts';
+import { Feed } from './feed/feed.ts';
 import type { Host } from './host.ts';
 import { Models } from './models.ts';
 import { Roster } from './roster.ts';

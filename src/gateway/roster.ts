@@ -6,7 +6,7 @@ import type { WorkerId } from '../model/ids.ts';
 import type { WorkerAbout } from '../model/worker.ts';
 import type { Cancel, Clock, Directory, Engine, Sink, WorkerChange } from '../ports.ts';
 import type { Engines } from './failover.ts';
-import type { Feed } from './feed.ts';
+import type { Feed } from './feed/feed.ts';
 import type { Host } from './host.ts';
 import type { Models } from './models.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Prng } from '../base/prng.ts';
-import { Shadows } from '../kernel/shadow.ts';
+import { Shadows } from '../kernel/shadow/shadow.ts';
 import { Config } from '../model/config.ts';
 import type { RequestId, TenantId, ThreadId, WorkerId } from '../model/ids.ts';
 import type { Fact, Order } from '../model/kernel-io.ts';

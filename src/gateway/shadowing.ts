@@ -2,8 +2,8 @@
  * Keeps the shadow policies: they hear what the kernel heard and ordered, a moment later, so that no
  * request waits for what is only a comparison. What really came of requests is counted beside.
  */
-import type { Shadows } from '../kernel/shadow.ts';
-import { Tally } from '../kernel/tally.ts';
+import type { Shadows } from '../kernel/shadow/shadow.ts';
+import { Tally } from '../kernel/shadow/tally.ts';
 import type { PolicyReport } from '../model/policy-report.ts';
 import type { Receipt } from '../model/receipt.ts';
 import type { Clock, Note, Sink } from '../ports.ts';

@@ -33,6 +33,29 @@ test('a request waits where no worker has room, and goes in order when one has',
   assert.equal(dispatch.decision.queuedUs, 8);
 });
 
+test('what a worker says has left is not promised, however lately it was computed', () => {
+  const kernel = makeKernel();
+  const worker = 'a' as WorkerId;
+  kernel.handle(0, { kind: 'workerJoined', worker: workerOf('a') });
+  const hashes = chain(1, 60);
+  const promised = (nowUs: number, id: string) => {
+    const orders = kernel.handle(nowUs, arrived(id, { hashes, promptTokens: 1000 }));
+    const order = orders.find((one) => one.kind === 'dispatch');
+    assert.ok(order?.kind === 'dispatch');
+    return order.decision.candidates[0].matchedTokens;
+  };
+  assert.equal(promised(1, 'r1'), 0);
+  kernel.handle(2, { kind: 'firstTokenSent', request: 'r1' as RequestId });
+  kernel.handle(3, finished('r1'));
+  assert.equal(promised(4, 'r2'), 960, 'no event told of it yet, but it is there');
+  kernel.handle(5, { kind: 'firstTokenSent', request: 'r2' as RequestId });
+  kernel.handle(6, finished('r2'));
+  kernel.handle(7, { kind: 'blocksStored', worker, hashes, tier: 'device' });
+  const left = hashes.slice(40).reverse();
+  kernel.handle(8, { kind: 'blocksRemoved', worker, hashes: left, tier: 'device' });
+  assert.equal(promised(9, 'r3'), 640);
+});
+
 test('who waits for too long is refused with a time to come back', () => {
   const kernel = makeKernel({ queueUsMax: 1000 });
   const [wake] = kernel.handle(5, arrived('r1'));

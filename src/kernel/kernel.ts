@@ -335,7 +335,10 @@ export class Kernel {
     // A worker that lost events says nothing more of use until it starts over.
     if (!this.#confidence.isHeard(worker)) return;
     if (fact.kind === 'blocksStored') this.#exact.stored(worker, hashes, tier, fact.before);
-    else this.#exact.removed(worker, hashes, tier);
+    else {
+      this.#exact.removed(worker, hashes, tier);
+      this.#underway.removed(worker, hashes);
+    }
   }
 
   #forgetBlocks(worker: WorkerId): void {

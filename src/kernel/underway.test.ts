@@ -9,7 +9,15 @@ const EVENTS_US = 5;
 test('depths are those of a walk over every prompt that is computed, or was a moment ago', () => {
   // Chains over two letters, of which each hash is the letters up to it: many share a beginning.
   const letters = fc.array(fc.integer({ min: 0, max: 1 }), { maxLength: 8 });
-  const kind = fc.constantFrom('start', 'start', 'start', 'computed', 'dropped', 'cleared');
+  const kind = fc.constantFrom(
+    'start',
+    'start',
+    'start',
+    'computed',
+    'dropped',
+    'cleared',
+    'removed',
+  );
   const step = fc.record({ kind, request: fc.nat(9), worker: fc.nat(2), us: fc.nat(3), letters });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), letters, (steps, asked) => {
@@ -33,6 +41,10 @@ test('depths are those of a walk over every prompt that is computed, or was a mo
         } else if (one.kind === 'cleared') {
           underway.cleared(worker);
           twin.fading = twin.fading.filter((prompt) => prompt.worker !== worker);
+        }
+        if (one.kind === 'removed') {
+          underway.removed(worker, chain(one.letters));
+          twin.removed(worker, chain(one.letters));
         }
         assert.deepEqual(underway.depths(nowUs, chain(asked)), twin.depths(nowUs, chain(asked)));
         underway.check(twin.running.size);
@@ -65,6 +77,13 @@ class Twin {
     const prompt = this.running.get(request);
     if (prompt !== undefined) this.fading.push({ ...prompt, untilUs: nowUs + EVENTS_US });
     this.running.delete(request);
+  }
+
+  removed(worker: WorkerId, hashes: BigUint64Array): void {
+    this.fading = this.fading.filter((prompt) => {
+      const end = prompt.hashes.at(-1);
+      return prompt.worker !== worker || end === undefined || !hashes.includes(end);
+    });
   }
 
   depths(nowUs: number, wanted: BigUint64Array): Map<WorkerId, number> {

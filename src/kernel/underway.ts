@@ -3,6 +3,9 @@
  * comes with the same beginning finds them there, since engines let it wait for them. Without this each
  * of many siblings that start together would seem to find nothing, and so would a next turn that comes
  * faster than events do.
+ *
+ * Events come in order: one that says that a computed prompt's end has left follows all that told of it,
+ * so from then on the index knows better.
  */
 import { assert } from '../base/assert.ts';
 import type { BlockHash, BlockHashes } from '../model/block.ts';
@@ -38,6 +41,8 @@ export class Underway {
   /** Computed ones, in order of their time. */
   #fading: Prompt[] = [];
   #faded = 0;
+  /** Of each worker's fading ones the newest that ends with a hash: an older one has nothing more. */
+  readonly #byEnd = new Map<WorkerId, Map<BlockHash, Prompt>>();
   /** By the hash of their first block: others have nothing in common. */
   readonly #byStart = new Map<BlockHash, Siblings>();
 
@@ -62,7 +67,18 @@ export class Underway {
     this.#byRequest.delete(request);
     prompt.untilUs = nowUs + this.#limits.eventsUsMax;
     this.#fading.push(prompt);
+    this.#awaitEnd(prompt);
     this.#fade(nowUs);
+  }
+
+  /** An event said that the worker holds these blocks no longer, or not in that tier. */
+  removed(worker: WorkerId, hashes: BlockHashes): void {
+    for (let i = 0; i < hashes.length; i++) {
+      const ends = this.#byEnd.get(worker);
+      if (ends === undefined) return;
+      const prompt = ends.get(hashes[i]);
+      if (prompt !== undefined) this.#leave(prompt);
+    }
   }
 
   /** It will not be computed any more. Does nothing where it was. */
@@ -112,6 +128,27 @@ export class Underway {
     }
     const fading = this.#fading.slice(this.#faded).filter(({ isGone }) => !isGone).length;
     assert(there === this.#byRequest.size + fading, 'each prompt is found by its start');
+    let ends = 0;
+    for (const [worker, prompts] of this.#byEnd) {
+      assert(prompts.size > 0, 'no worker is kept without a prompt');
+      for (const [end, prompt] of prompts) {
+        assert(!prompt.isGone && prompt.untilUs !== undefined, 'only what fades awaits its end');
+        assert(prompt.worker === worker && prompt.hashes.at(-1) === end, 'found by its end');
+      }
+      ends += prompts.size;
+    }
+    assert(ends === fading, 'each prompt that fades is found by its end');
+  }
+
+  #awaitEnd(prompt: Prompt): void {
+    const { worker, hashes } = prompt;
+    const end = hashes[hashes.length - 1];
+    let ends = this.#byEnd.get(worker);
+    const older = ends?.get(end);
+    if (older !== undefined) this.#leave(older);
+    ends = this.#byEnd.get(worker);
+    if (ends === undefined) this.#byEnd.set(worker, (ends = new Map()));
+    ends.set(end, prompt);
   }
 
   #fade(nowUs: number): void {
@@ -127,6 +164,7 @@ export class Underway {
 
   #leave(prompt: Prompt): void {
     prompt.isGone = true;
+    if (prompt.untilUs !== undefined) this.#forgetEnd(prompt);
     const start = prompt.hashes[0];
     const siblings = this.#byStart.get(start);
     assert(siblings !== undefined, 'a prompt is found by its start');
@@ -135,6 +173,12 @@ export class Underway {
     siblings.prompts = siblings.prompts.filter(({ isGone }) => !isGone);
     siblings.goneCount = 0;
     if (siblings.prompts.length === 0) this.#byStart.delete(start);
+  }
+
+  #forgetEnd({ worker, hashes }: Prompt): void {
+    const ends = this.#byEnd.get(worker);
+    ends?.delete(hashes[hashes.length - 1]);
+    if (ends?.size === 0) this.#byEnd.delete(worker);
   }
 }
 

@@ -123,7 +123,7 @@ export const Config = z.strictObject({
         .default(2_000_000)
         .describe('Silence after which a replay of events is given up.'),
       feedQueueBytesMax: positive()
-        .default(16 * 1024 * 1024)
+        .default(8 * 1024 * 1024)
         .describe('Events of a worker that wait; more are left out and asked for again.'),
       feedNamesBytesMax: positive()
         .default(128 * 1024 * 1024)
@@ -132,7 +132,7 @@ export const Config = z.strictObject({
         .default(8192)
         .describe('Blocks of a worker that wait for their parent to be told of.'),
       feedSliceUs: positive()
-        .default(2_000)
+        .default(1_000)
         .describe('Events of all workers in one turn of the event loop.'),
       feedResyncUsMin: positive()
         .default(1_000_000)

@@ -2,10 +2,10 @@ import type { Cancel, Clock } from '../ports.ts';
 
 /** The machine's clock. */
 export class WallClock implements Clock {
-  readonly #startNs = process.hrtime.bigint();
+  readonly #startMs = performance.now();
 
   nowUs(): number {
-    return Number((process.hrtime.bigint() - this.#startNs) / 1000n);
+    return Math.floor((performance.now() - this.#startMs) * 1000);
   }
 
   wallMs(): number {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { Publisher } from 'zeromq';
-import { Feed } from '../gateway/feed.ts';
+import { Feed } from '../gateway/feed/feed.ts';
 import type { KvEvent } from '../model/block.ts';
 import type { WorkerId } from '../model/ids.ts';
 import type { Fact } from '../model/kernel-io.ts';

@@ -3,7 +3,7 @@
  * It must decide exactly what the real shell decides (see whole.ts and its test).
  */
 import type { LocalEngine } from '../engines/local.ts';
-import { Feed } from '../gateway/feed.ts';
+import { Feed } from '../gateway/feed/feed.ts';
 import type { RequestId, TenantId, ThreadId, WorkerId } from '../model/ids.ts';
 import type { Arrival, Fact, Order } from '../model/kernel-io.ts';
 import type { Part } from '../model/part.ts';

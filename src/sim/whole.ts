@@ -5,7 +5,7 @@
  */
 import { Prng } from '../base/prng.ts';
 import { Access, DEFAULT_TENANT } from '../gateway/access.ts';
-import { Feed } from '../gateway/feed.ts';
+import { Feed } from '../gateway/feed/feed.ts';
 import { Host } from '../gateway/host.ts';
 import { Models } from '../gateway/models.ts';
 import { Normalizer } from '../gateway/normalize/normalizer.ts';

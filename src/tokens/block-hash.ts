@@ -62,10 +62,11 @@ export class ChainHasher implements BlockHasher {
     return state[0];
   }
 
-  blocks(root: BlockHash, ids: Uint32Array): BlockHashes {
+  blocks(root: BlockHash, ids: Uint32Array, into?: BlockHashes): BlockHashes {
     const { blockTokens } = this;
     const blockCount = Math.floor(ids.length / blockTokens);
-    const chained = new BigUint64Array(blockCount);
+    const chained = into ?? new BigUint64Array(blockCount);
+    assert(chained.length === blockCount, 'there is a place for each hash');
     const pieceBlocks = Math.floor(PIECE_TOKENS / blockTokens);
     state[0] = root;
     for (let done = 0; done < blockCount; done += pieceBlocks) {

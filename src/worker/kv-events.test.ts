@@ -1,7 +1,7 @@
 /** A worker's events as server-sent events over a real socket, from its log to what a gateway knows. */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { Feed } from '../gateway/feed.ts';
+import { Feed } from '../gateway/feed/feed.ts';
 import { router } from '../http/router.ts';
 import { HttpServer } from '../http/server.ts';
 import type { KvEvent } from '../model/block.ts';

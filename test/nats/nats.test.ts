@@ -4,7 +4,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { createServer } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { connect } from '@nats-io/transport-node';
-import { Feed } from '../../src/gateway/feed.ts';
+import { Feed } from '../../src/gateway/feed/feed.ts';
 import type { KvEvent } from '../../src/model/block.ts';
 import type { WorkerId } from '../../src/model/ids.ts';
 import type { Fact } from '../../src/model/kernel-io.ts';

@@ -7,7 +7,10 @@
  */
 import { Heap } from '../../base/heap.ts';
 
-/** How many of the oldest leaves compete. */
+/**
+ * How many of the oldest leaves compete. Where there are few, the older half: compared with all, what
+ * was used a moment ago and is asked for next went before long chains that nobody came back to.
+ */
 const LOOK = 8;
 const SWEEP_AT_LEAST = 1024;
 
@@ -36,13 +39,19 @@ export class Leaves<T> {
     this.#sweepAt = Math.max(SWEEP_AT_LEAST, 2 * live.length);
   }
 
-  /** The leaf of least worth among the oldest; among equals the older one. Nothing is changed. */
+  /**
+   * The leaf of least worth among the oldest; among equals the older one. What is worth
+   * `Number.MAX_VALUE` or more should stay: where all of those should, the next that may go goes.
+   * Nothing is changed.
+   */
   choose(worth: (item: T) => number): T | undefined {
-    const oldest = this.#take(LOOK);
+    const oldest = this.#take(2 * LOOK);
+    const competing = Math.ceil(oldest.length / 2);
     let best: T | undefined;
     let least = Number.POSITIVE_INFINITY;
-    for (const leaf of oldest) {
+    for (const [i, leaf] of oldest.entries()) {
       this.#heap.push(this.#rules.stampOf(leaf), leaf);
+      if (i >= competing && least < Number.MAX_VALUE) continue;
       const value = worth(leaf);
       if (best !== undefined && value >= least) continue;
       best = leaf;

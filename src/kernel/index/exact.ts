@@ -5,7 +5,8 @@
  */
 import { type BlockHash, type BlockHashes, TIERS, type Tier } from '../../model/block.ts';
 import type { WorkerId } from '../../model/ids.ts';
-import { Descent, type Matched, wordsOf } from './descent.ts';
+import type { Matched } from './depths.ts';
+import { Descent, wordsOf } from './descent.ts';
 import { Holdings } from './holdings.ts';
 import { Members } from './members.ts';
 
@@ -26,6 +27,8 @@ export class ExactIndex {
   #hand = 0;
   /** The new end of the chain that was shortened last. */
   #ending = 0;
+  /** By worker: the last record of its last event. */
+  readonly #ends: number[] = [];
   readonly #hash = new BigUint64Array(1);
   readonly #hashWords = new Int32Array(this.#hash.buffer);
 
@@ -60,15 +63,16 @@ export class ExactIndex {
   stored(worker: WorkerId, hashes: BlockHashes, tier: Tier, before?: BlockHash): void {
     this.#members.sweep(SWEPT_PER_EVENT + SWEPT_PER_BLOCK * hashes.length);
     if (before !== undefined) {
-      const record = this.#find(before);
+      const record = this.#endOrFound(worker, before);
       if (record === 0) return;
       this.#holdings.matched(record);
     }
     this.#makeRoom(hashes.length);
-    const record = before === undefined ? 0 : this.#find(before);
+    const record = before === undefined ? 0 : this.#endOrFound(worker, before);
     if (before !== undefined && record === 0) return;
     const number = this.#members.admit(worker);
-    this.#holdings.store(number, wordsOf(hashes), { tier: TIERS.indexOf(tier), before: record });
+    const given = { tier: TIERS.indexOf(tier), before: record };
+    this.#ends[number] = this.#holdings.store(number, wordsOf(hashes), given);
   }
 
   removed(worker: WorkerId, hashes: BlockHashes, tier: Tier): void {
@@ -92,21 +96,28 @@ export class ExactIndex {
   /** Of the prompt last looked up. */
   matched(worker: WorkerId): Matched | undefined {
     const number = this.#members.numberOf(worker);
-    return number === undefined ? undefined : this.#descent.matched(number);
+    return number === undefined ? undefined : this.#descent.depths.matched(number);
   }
 
   /** Up to `count` workers that hold most of the prompt last looked up, most first. */
   deepest(count: number): WorkerId[] {
-    return this.#descent.deepest(count).map((number) => this.#members.workerOf(number));
+    return this.#descent.depths.deepest(count).map((number) => this.#members.workerOf(number));
   }
 
   check(): void {
     this.#holdings.check();
   }
 
-  #find(hash: BlockHash): number {
+  /** The block's record. Most events go on where the worker's last one ended. */
+  #endOrFound(worker: WorkerId, hash: BlockHash): number {
     this.#hash[0] = hash;
-    return this.#holdings.table.find(this.#hashWords[0], this.#hashWords[1]);
+    const low = this.#hashWords[0];
+    const high = this.#hashWords[1];
+    const { table } = this.#holdings;
+    const number = this.#members.numberOf(worker);
+    const end = number === undefined ? 0 : (this.#ends[number] ?? 0);
+    const isHeld = this.#holdings.holdersOf(end) !== 0;
+    return isHeld && table.isKey(end, low, high) ? end : table.find(low, high);
   }
 
   #makeRoom(blocks: number): void {

@@ -9,8 +9,10 @@
  * leaves first, so holes are rare; how many a worker has is counted exactly, at each change, from the
  * block before and the blocks after. A block that nobody holds stays while there are blocks after it.
  */
-import { assert, must } from '../../base/assert.ts';
+import { assert } from '../../base/assert.ts';
 import { HashTable } from '../../base/hash-table.ts';
+import { Branches } from './branches.ts';
+import { Holes } from './holes.ts';
 import { NOT_HELD, nearestOf, WorkerSets, workerOf } from './worker-sets.ts';
 
 /** Holders, block before, block after. */
@@ -27,25 +29,28 @@ const BRANCH = 0x8000_0000 | 0;
 /** Words of keys whose records are brought near together. */
 const FETCHED_WORDS = 64;
 
-/** What a branch takes for each worker and tier in which blocks after it are held, roughly. */
-const BRANCH_ENTRY_BYTES = 40;
+/** Of a block's holders, and of the nearest tier of the worker that is told of. */
+interface Change {
+  from: number;
+  to: number;
+  was: number;
+  is: number;
+}
 
 export class Holdings {
   readonly table: HashTable;
   readonly sets: WorkerSets;
-  /** By worker: distinct blocks it holds, and blocks it holds nearer than the one before them. */
+  /** By worker: distinct blocks it holds. */
   blocks = new Int32Array(16);
-  holes = new Int32Array(16);
-  /** Workers that have holes. */
-  readonly holed = new Set<number>();
-  /** Per branching block: `worker * 4 + nearest tier` → how many of the blocks after it are held so. */
-  readonly #branches = new Map<number, Map<number, number>>();
-  #branchEntries = 0;
+  readonly holes = new Holes();
+  readonly #branches = new Branches();
   /** From a record's address to these words of it. */
   readonly #holders: number;
   readonly #before: number;
   readonly #after: number;
   #blockCount = 0;
+  /** What the blocks of an event go through, one after another. */
+  readonly #change = { from: 0, to: 0, was: NOT_HELD, is: NOT_HELD, blocks: 0 };
 
   /** Bytes of the table, and of sets that no block has. */
   constructor(limits: { tableBytesMax: number; idleBytesMax: number }) {
@@ -64,7 +69,7 @@ export class Holdings {
 
   /** Beside the table: sets and branches. */
   get sideBytes(): number {
-    return this.sets.bytes + this.#branchEntries * BRANCH_ENTRY_BYTES;
+    return this.sets.bytes + this.#branches.bytes;
   }
 
   get bytes(): number {
@@ -72,14 +77,11 @@ export class Holdings {
   }
 
   makeRoomFor(worker: number): void {
+    this.holes.makeRoomFor(worker);
     if (worker < this.blocks.length) return;
-    const grown = (old: Int32Array) => {
-      const made = new Int32Array(2 * worker);
-      made.set(old);
-      return made;
-    };
-    this.blocks = grown(this.blocks);
-    this.holes = grown(this.holes);
+    const grown = new Int32Array(2 * worker);
+    grown.set(this.blocks);
+    this.blocks = grown;
   }
 
   holdersOf(record: number): number {
@@ -87,7 +89,17 @@ export class Holdings {
   }
 
   blockBefore(record: number): number {
-    return this.table.memory[record + this.#before];
+    const before = this.table.memory[record + this.#before];
+    return before < 0 ? this.table.previous(record) : before;
+  }
+
+  /**
+   * How many records just before it, by ordinal, are the blocks before it in its chain. They stay so
+   * while it lasts, for a block that others follow is never freed.
+   */
+  runBefore(record: number): number {
+    const before = this.table.memory[record + this.#before];
+    return before < 0 ? this.table.ordinal(record) - this.table.ordinal(-before) : 0;
   }
 
   isLeaf(record: number): boolean {
@@ -115,88 +127,104 @@ export class Holdings {
 
   /**
    * The worker holds these blocks, which follow each other, the first after the record `before` (0:
-   * it begins a chain). `words`: the hashes, low word first. Stops where the table is full.
+   * it begins a chain). `words`: the hashes, low word first. Stops where the table is full. Returns the
+   * last record.
    */
-  store(worker: number, words: Int32Array, given: { tier: number; before: number }): void {
+  store(worker: number, words: Int32Array, given: { tier: number; before: number }): number {
     const { table, sets } = this;
     const { tier } = given;
     let before = given.before;
     let above = before === 0 ? 0 : sets.nearest(this.holdersOf(before), worker);
+    let fetched = 0;
     // Neighbours mostly have the same holders, so the last transition is mostly the next one too.
-    let from = -1;
-    let to = 0;
-    let was = 0;
-    let is = 0;
+    const change = this.#change;
+    change.from = change.to = -1;
     for (let i = 0; i < words.length; i += 2) {
-      if (i % FETCHED_WORDS === 0) table.fetch(words, i, Math.min(i + FETCHED_WORDS, words.length));
-      let record = table.find(words[i], words[i + 1]);
+      let record = this.#following(before, words[i], words[i + 1]);
       if (record === 0) {
-        record = table.insert(words[i], words[i + 1]);
-        if (record === 0) return;
-        if (before !== 0) this.#link(record, before);
-      } else if (before !== 0) this.#relink(record, before);
-      const { memory } = table;
-      const held = memory[record + this.#holders] & SET_MASK;
-      if (held !== from) {
-        from = held;
-        to = sets.with(held, worker, tier);
-        was = sets.nearest(from, worker);
-        is = sets.nearest(to, worker);
+        if (i >= fetched) {
+          fetched = Math.min(i + FETCHED_WORDS, words.length);
+          table.fetch(words, i, fetched);
+        }
+        record = table.find(words[i], words[i + 1]);
+        if (record === 0) {
+          record = table.insert(words[i], words[i + 1]);
+          if (record === 0) break;
+          if (before !== 0) this.#link(record, before);
+        } else if (before !== 0) this.#relink(record, before);
       }
-      if (to !== from) {
-        this.#assign(record, from, to);
-        if (was !== is) {
-          if (memory[record + this.#before] !== before) above = this.#above(record, worker);
-          this.#moved(record, worker, { was, is, above });
+      const { memory } = table;
+      const word = memory[record + this.#holders];
+      const held = word & SET_MASK;
+      if (held !== change.from) {
+        this.#settle(worker);
+        this.#turn(worker, held, sets.with(held, worker, tier));
+      }
+      memory[record + this.#holders] = (word & ~SET_MASK) | change.to | TOUCHED;
+      if (change.to !== held) {
+        change.blocks++;
+        if (change.was !== change.is) {
+          if (this.blockBefore(record) !== before) above = this.#above(record, worker);
+          this.#reckon(record, worker, change, above);
         }
       }
-      memory[record + this.#holders] |= TOUCHED;
-      above = is;
+      above = change.is;
       before = record;
     }
+    this.#settle(worker);
+    return before;
   }
 
   /** The worker no longer holds these blocks in the tier. */
   remove(worker: number, words: Int32Array, tier: number): void {
     const { table, sets } = this;
-    let from = -1;
-    let to = 0;
-    let was = 0;
-    let is = 0;
+    const { memory } = table;
+    const change = this.#change;
+    change.from = change.to = -1;
+    let record = 0;
     for (let i = 0; i < words.length; i += 2) {
       if (i % FETCHED_WORDS === 0) table.fetch(words, i, Math.min(i + FETCHED_WORDS, words.length));
-      const record = table.find(words[i], words[i + 1]);
-      if (record === 0) continue;
+      // Engines evict a chain from its end.
+      const guess = record === 0 ? 0 : table.previous(record);
+      const isNext = this.holdersOf(guess) !== 0 && table.isKey(guess, words[i], words[i + 1]);
+      record = isNext ? guess : table.find(words[i], words[i + 1]);
       const held = this.holdersOf(record);
-      if (held !== from) {
-        from = held;
-        to = sets.without(held, worker, tier);
-        was = sets.nearest(from, worker);
-        is = sets.nearest(to, worker);
+      if (held === 0) continue;
+      if (held !== change.from) {
+        this.#settle(worker);
+        this.#turn(worker, held, sets.without(held, worker, tier));
       }
-      if (to === from) continue;
-      this.#assign(record, from, to);
-      if (was !== is) {
+      if (change.to === held) continue;
+      change.blocks++;
+      memory[record + this.#holders] = (memory[record + this.#holders] & ~SET_MASK) | change.to;
+      if (change.was !== change.is) {
         const before = this.blockBefore(record);
-        const sameAbove = before !== 0 && this.holdersOf(before) === from;
-        const above = sameAbove ? was : this.#above(record, worker);
-        this.#moved(record, worker, { was, is, above });
+        const sameAbove = before !== 0 && this.holdersOf(before) === held;
+        const above = sameAbove ? change.was : this.#above(record, worker);
+        this.#reckon(record, worker, change, above);
       }
-      if (to === 0 && this.isLeaf(record)) this.#free(record);
+      if (change.to === 0 && this.isLeaf(record)) this.#free(record);
     }
+    this.#settle(worker);
   }
 
   /** Gives the record these holders, a subset of those it has; frees it where that leaves it useless. */
   narrow(record: number, to: number): void {
+    const { memory } = this.table;
     const from = this.holdersOf(record);
+    if (to === from) return;
     for (const member of this.sets.members(from)) {
       const worker = workerOf(member);
       const was = nearestOf(member);
       const is = this.sets.nearest(to, worker);
       if (was === is) continue;
-      this.#moved(record, worker, { was, is, above: this.#above(record, worker) });
+      this.#reckon(record, worker, { from, to, was, is }, this.#above(record, worker));
+      if (is === NOT_HELD) this.blocks[worker]--;
     }
-    if (to !== from) this.#assign(record, from, to);
+    memory[record + this.#holders] = (memory[record + this.#holders] & ~SET_MASK) | to;
+    if (to === 0) this.#blockCount--;
+    else this.sets.retain(to, 1);
+    this.sets.release(from, 1);
     if (to === 0 && this.isLeaf(record)) this.#free(record);
   }
 
@@ -216,7 +244,7 @@ export class Holdings {
     table.check();
     sets.check();
     const blocks = new Int32Array(this.blocks.length);
-    const holes = new Int32Array(this.holes.length);
+    const holes = new Int32Array(this.blocks.length);
     let held = 0;
     for (let record = table.after(0), i = 0; i < table.places; i++, record = table.after(record)) {
       const holders = this.holdersOf(record);
@@ -235,18 +263,41 @@ export class Holdings {
     assert(held === this.#blockCount, 'blocks that are held are counted');
     for (let worker = 0; worker < blocks.length; worker++) {
       assert(blocks[worker] === this.blocks[worker], 'a worker holds what it is said to hold');
-      assert(holes[worker] === this.holes[worker], 'its holes are counted');
-      assert(holes[worker] > 0 === this.holed.has(worker), 'workers with holes are known');
+      assert(holes[worker] === this.holes.of(worker), 'its holes are counted');
+      assert(holes[worker] > 0 === this.holes.workers.has(worker), 'workers with holes are known');
     }
   }
 
-  #assign(record: number, from: number, to: number): void {
-    const { memory } = this.table;
-    memory[record + this.#holders] = (memory[record + this.#holders] & ~SET_MASK) | to;
-    if (to !== 0) this.sets.retain(to);
-    else this.#blockCount--;
-    if (from !== 0) this.sets.release(from);
-    else this.#blockCount++;
+  /** The record after `before` in its run, if it is that of the key; 0: it is elsewhere, or nowhere. */
+  #following(before: number, low: number, high: number): number {
+    const { table } = this;
+    const next = table.next(before);
+    // A record that is in use and no run's first: whatever else may lie there is no block after `before`.
+    if (before === 0 || next >= table.end || table.memory[next + this.#before] >= 0) return 0;
+    return table.isKey(next, low, high) ? next : 0;
+  }
+
+  /** What the next blocks go through. */
+  #turn(worker: number, from: number, to: number): void {
+    const change = this.#change;
+    change.from = from;
+    change.to = to;
+    change.was = this.sets.nearest(from, worker);
+    change.is = this.sets.nearest(to, worker);
+  }
+
+  /** Books the blocks that went through the change, before any other set is asked for. */
+  #settle(worker: number): void {
+    const { from, to, was, is, blocks } = this.#change;
+    if (blocks === 0) return;
+    this.#change.blocks = 0;
+    if (to !== 0) this.sets.retain(to, blocks);
+    else this.#blockCount -= blocks;
+    if (from !== 0) this.sets.release(from, blocks);
+    else this.#blockCount += blocks;
+    if (was === is) return;
+    if (was === NOT_HELD) this.blocks[worker] += blocks;
+    else if (is === NOT_HELD) this.blocks[worker] -= blocks;
   }
 
   /** Nearest tier of the block before; a chain's first block has none, and is never a hole. */
@@ -255,25 +306,26 @@ export class Holdings {
     return before === 0 ? 0 : this.sets.nearest(this.holdersOf(before), worker);
   }
 
-  /** Keeps the books when a worker's nearest tier of a block changed. */
-  #moved(
-    record: number,
-    worker: number,
-    { was, is, above }: { was: number; is: number; above: number },
-  ): void {
+  /** Counts holes, and blocks of a branch, when a worker's nearest tier of a block changed. */
+  #reckon(record: number, worker: number, change: Change, above: number): void {
     const { memory } = this.table;
+    const { was, is } = change;
     let holes = Number(above > is) - Number(above > was);
-    const before = memory[record + this.#before];
+    const before = this.blockBefore(record);
     if (before !== 0 && memory[before + this.#holders] < 0) {
-      this.#count(before, worker * 4 + was, -1);
-      this.#count(before, worker * 4 + is, 1);
+      this.#branches.count(before, worker, { tier: was, change: -1 });
+      this.#branches.count(before, worker, { tier: is, change: 1 });
     }
-    if (memory[record + this.#after] !== 0) {
-      holes += this.#nearerAfter(record, worker, is) - this.#nearerAfter(record, worker, was);
+    const after = memory[record + this.#after];
+    if (after !== 0) {
+      const isBranch = (memory[record + this.#holders] & BRANCH) !== 0;
+      const next = isBranch ? -1 : this.holdersOf(after);
+      // The next block mostly goes, or went, through the same change.
+      if (next === change.from) holes += Number(is > was);
+      else if (next === change.to) holes -= Number(was > is);
+      else holes += this.#nearerAfter(record, worker, is) - this.#nearerAfter(record, worker, was);
     }
-    if (holes !== 0) this.#addHoles(worker, holes);
-    if (was === NOT_HELD) this.blocks[worker]++;
-    else if (is === NOT_HELD) this.blocks[worker]--;
+    if (holes !== 0) this.holes.add(worker, holes);
   }
 
   /** How many of the blocks after it the worker holds in a tier nearer than `tier`. */
@@ -282,15 +334,12 @@ export class Holdings {
     if ((memory[record + this.#holders] & BRANCH) === 0) {
       return Number(tier > this.sets.nearest(this.holdersOf(memory[record + this.#after]), worker));
     }
-    const counts = must(this.#branches.get(record), 'a branch is counted');
-    let count = 0;
-    for (let nearest = 0; nearest < tier; nearest++) count += counts.get(worker * 4 + nearest) ?? 0;
-    return count;
+    return this.#branches.nearer(record, worker, tier);
   }
 
   #link(record: number, before: number): void {
     const { memory } = this.table;
-    memory[record + this.#before] = before;
+    memory[record + this.#before] = this.#toward(record, before);
     const after = memory[before + this.#after];
     if (after === 0) {
       memory[before + this.#after] = record;
@@ -299,11 +348,11 @@ export class Holdings {
     if ((memory[before + this.#holders] & BRANCH) === 0) {
       memory[before + this.#holders] |= BRANCH;
       memory[before + this.#after] = 1;
-      this.#branches.set(before, new Map());
-      this.#countHolders(before, after);
+      this.#branches.add(before);
+      this.#branches.countAll(before, this.sets.members(this.holdersOf(after)));
     }
     memory[before + this.#after]++;
-    this.#countHolders(before, record);
+    this.#branches.countAll(before, this.sets.members(this.holdersOf(record)));
   }
 
   /** A block that was told of as a chain's first turns out to follow another. */
@@ -317,30 +366,16 @@ export class Holdings {
     const above = this.holdersOf(before);
     for (const member of this.sets.members(this.holdersOf(record))) {
       const worker = workerOf(member);
-      if (this.sets.nearest(above, worker) > nearestOf(member)) this.#addHoles(worker, 1);
+      if (this.sets.nearest(above, worker) > nearestOf(member)) this.holes.add(worker, 1);
     }
   }
 
-  #addHoles(worker: number, count: number): void {
-    this.holes[worker] += count;
-    if (this.holes[worker] > 0) this.holed.add(worker);
-    else this.holed.delete(worker);
-  }
-
-  #countHolders(branch: number, after: number): void {
-    for (const member of this.sets.members(this.holdersOf(after))) {
-      this.#count(branch, workerOf(member) * 4 + nearestOf(member), 1);
-    }
-  }
-
-  #count(branch: number, key: number, change: number): void {
-    if ((key & 3) === NOT_HELD) return;
-    const counts = must(this.#branches.get(branch), 'a branch is counted');
-    const count = (counts.get(key) ?? 0) + change;
-    this.#branchEntries -= counts.size;
-    if (count === 0) counts.delete(key);
-    else counts.set(key, count);
-    this.#branchEntries += counts.size;
+  /** The word for the block before: its record, or where the run began in which it is the last. */
+  #toward(record: number, before: number): number {
+    const { table } = this;
+    if (table.next(before) !== record) return before;
+    const further = table.memory[before + this.#before];
+    return further < 0 ? further : -before;
   }
 
   /** Forgets a block that nobody holds and nothing follows, and those before it that only led to it. */

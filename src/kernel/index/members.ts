@@ -100,8 +100,8 @@ export class Members {
     if (known !== undefined) return known;
     const { sets } = this.#holdings;
     const alive = sets.among(holders, this.isAlive);
-    sets.retain(holders);
-    sets.retain(alive);
+    sets.retain(holders, 1);
+    sets.retain(alive, 1);
     this.#cleaned.set(holders, alive);
     return alive;
   }
@@ -109,8 +109,8 @@ export class Members {
   #forgetCleaned(): void {
     const { sets } = this.#holdings;
     for (const [holders, alive] of this.#cleaned) {
-      sets.release(holders);
-      sets.release(alive);
+      sets.release(holders, 1);
+      sets.release(alive, 1);
     }
     this.#cleaned.clear();
   }

@@ -2,7 +2,7 @@
 import type { BlockHashes } from '../../model/block.ts';
 import type { WorkerId } from '../../model/ids.ts';
 import type { WorkerMode } from '../../model/worker.ts';
-import type { Matched } from './descent.ts';
+import type { Matched } from './depths.ts';
 import type { ExactIndex } from './exact.ts';
 import type { PredictedIndex } from './predicted.ts';
 

@@ -8,7 +8,8 @@
 import { assert } from '../../base/assert.ts';
 import type { BlockHashes } from '../../model/block.ts';
 import type { WorkerId } from '../../model/ids.ts';
-import { Descent, type Matched, wordsOf } from './descent.ts';
+import type { Matched } from './depths.ts';
+import { Descent, wordsOf } from './descent.ts';
 import { Holdings } from './holdings.ts';
 import { Members } from './members.ts';
 import { NOT_HELD } from './worker-sets.ts';
@@ -111,14 +112,14 @@ export class PredictedIndex {
   /** Of the prompt last looked up. */
   matched(worker: WorkerId): Matched | undefined {
     const number = this.#members.numberOf(worker);
-    return number === undefined ? undefined : this.#descent.matched(number);
+    return number === undefined ? undefined : this.#descent.depths.matched(number);
   }
 
   check(): void {
     this.#holdings.check();
     const isBounded = this.#holdings.blockCount <= this.#limits.blocksMax;
     assert(isBounded || this.#members.isSweeping, 'beliefs are bounded');
-    assert(this.#holdings.holed.size === 0, 'beliefs have no holes');
+    assert(this.#holdings.holes.workers.size === 0, 'beliefs have no holes');
     for (const { worker, number, ends, cut } of this.#beliefs.values()) {
       assert(this.#members.numberOf(worker) === number, 'a belief is of a known worker');
       const isHeld = (record: number) => this.#holds(number, record);

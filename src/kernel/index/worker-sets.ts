@@ -73,6 +73,11 @@ export class WorkerSets {
     return this.#members[set];
   }
 
+  /** Changes when the number is given to another set. */
+  stamp(set: number): number {
+    return this.#stamp[set];
+  }
+
   /** 0, 1, 2: the nearest tier in which the worker has it; or `NOT_HELD`. */
   nearest(set: number, worker: number): number {
     if (set === 0) return NOT_HELD;
@@ -104,13 +109,14 @@ export class WorkerSets {
     return this.#intern(content, kept);
   }
 
-  /** One more block has these holders. */
-  retain(set: number): void {
-    this.#refs[set]++;
+  /** So many more blocks have these holders; none is forgotten before one has. */
+  retain(set: number, blocks: number): void {
+    this.#refs[set] += blocks;
   }
 
-  release(set: number): void {
-    if (--this.#refs[set] > 0 || this.#isIdle[set]) return;
+  release(set: number, blocks: number): void {
+    this.#refs[set] -= blocks;
+    if (this.#refs[set] > 0 || this.#isIdle[set]) return;
     this.#rest(set);
   }
 

@@ -1,6 +1,6 @@
 /** Blocks of the requests a worker has now, each counted once however many requests share it. */
 import type { RequestId } from '../../../model/ids.ts';
-import type { PromptChain } from '../../prompt-cache.ts';
+import type { PromptChain } from '../../shadow/prompt-cache.ts';
 
 export class ActiveBlocks {
   readonly #users = new Map<number, number>();

@@ -15,7 +15,7 @@
 import type { WorkerId } from '../../../model/ids.ts';
 import type { Arrival } from '../../../model/kernel-io.ts';
 import type { Policy, Seen } from '../../policy.ts';
-import { chainOf, type PromptChain } from '../../prompt-cache.ts';
+import { chainOf, type PromptChain } from '../../shadow/prompt-cache.ts';
 import { ActiveBlocks } from './active-blocks.ts';
 import { leastOf } from './least.ts';
 import { Ledger } from './ledger.ts';

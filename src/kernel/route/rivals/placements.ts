@@ -1,7 +1,7 @@
 /** What a router without KV events believes its workers hold: the prompts it sent there, as an engine would keep them. */
 import type { WorkerId } from '../../../model/ids.ts';
 import type { Arrival } from '../../../model/kernel-io.ts';
-import { chainOf, PromptCache, type PromptChain } from '../../prompt-cache.ts';
+import { chainOf, PromptCache, type PromptChain } from '../../shadow/prompt-cache.ts';
 
 /** A look-up compares with so many prompts of a worker. */
 const PROMPTS_MAX = 512;

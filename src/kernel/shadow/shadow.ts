@@ -4,15 +4,15 @@
  * and orders of the kernel go in, a report comes out. The live policy's own choices go through the same
  * model, so that rows compare.
  */
-import type { Prng } from '../base/prng.ts';
-import type { RequestId, WorkerId } from '../model/ids.ts';
-import type { Arrival, Fact, Order } from '../model/kernel-io.ts';
-import type { PolicyReport } from '../model/policy-report.ts';
-import type { Worker } from '../model/worker.ts';
-import type { Policy } from './policy.ts';
+import type { Prng } from '../../base/prng.ts';
+import type { RequestId, WorkerId } from '../../model/ids.ts';
+import type { Arrival, Fact, Order } from '../../model/kernel-io.ts';
+import type { PolicyReport } from '../../model/policy-report.ts';
+import type { Worker } from '../../model/worker.ts';
+import type { Policy } from '../policy.ts';
+import { Curve } from '../route/curve.ts';
+import { makePolicy } from '../route/policies.ts';
 import { chainOf, type PromptCacheLimits, type PromptChain } from './prompt-cache.ts';
-import { Curve } from './route/curve.ts';
-import { makePolicy } from './route/policies.ts';
 import { Tally } from './tally.ts';
 import { type Expected, type Shared, WouldBe } from './would-be.ts';
 

@@ -11,14 +11,15 @@
  * told all it holds, or that it told nothing yet. Until then, and after a loss, its cache is predicted,
  * and all is asked for again and again, ever less often.
  */
-import type { WorkerId } from '../model/ids.ts';
-import type { Cancel, Clock, FeedAddress, FeedLink, KvFeed, Sink } from '../ports.ts';
-import type { NumberedBatch } from '../wire/kv-event-log.ts';
-import { KvEventReader } from '../wire/kv-event-reader.ts';
-import type { FeedReport } from './feed-account.ts';
-import type { FeedEvents } from './feed-events.ts';
-import { FeedSequence } from './feed-sequence.ts';
-import type { FeedTurns, FeedWork } from './feed-turns.ts';
+import type { WorkerId } from '../../model/ids.ts';
+import type { Cancel, Clock, FeedAddress, FeedLink, KvFeed, Sink } from '../../ports.ts';
+import type { NumberedBatch } from '../../wire/kv-event-log.ts';
+import { KvEventReader } from '../../wire/kv-event-reader.ts';
+import type { FeedReport } from './account.ts';
+import { BatchQueue } from './batch-queue.ts';
+import type { FeedEvents } from './events.ts';
+import { FeedSequence } from './sequence.ts';
+import type { FeedTurns, FeedWork } from './turns.ts';
 
 export interface SourceSettings {
   /** Bytes that wait, of one worker; batches beyond are left out, and asked for again. */
@@ -42,6 +43,9 @@ export interface SourceParts {
   settings: SourceSettings;
 }
 
+/** Memory of what waits comes in pieces of so much. */
+const PIECE_BYTES = 64 * 1024;
+
 /** Serves all sources: it is done with a batch before the next comes. */
 const READER = new KvEventReader();
 
@@ -49,9 +53,7 @@ export class FeedSource implements FeedWork {
   readonly #parts: SourceParts;
   readonly #link: FeedLink;
   readonly #sequence = new FeedSequence();
-  #queue: NumberedBatch[] = [];
-  #queueStart = 0;
-  #queuedBytes = 0;
+  readonly #queue: BatchQueue;
   #heardUs: number;
   #lagMs: number | undefined;
   #isAsking = false;
@@ -70,6 +72,7 @@ export class FeedSource implements FeedWork {
   constructor(parts: SourceParts) {
     const { worker, address, blockTokens, feed, events, clock, settings } = parts;
     this.#parts = parts;
+    this.#queue = new BatchQueue({ bytesMax: settings.queueBytesMax, pieceBytes: PIECE_BYTES });
     this.#heardUs = clock.nowUs();
     this.#resyncUs = settings.resyncUsMin;
     // An address that says nothing proves nothing.
@@ -94,7 +97,7 @@ export class FeedSource implements FeedWork {
       counts: { ...events.account.counts },
       blocks: events.names.size,
       lagMs: this.#lagMs,
-      queuedBytes: this.#queuedBytes,
+      queuedBytes: this.#queue.bytes,
     };
   }
 
@@ -104,7 +107,7 @@ export class FeedSource implements FeedWork {
     this.#isClosed = true;
     this.#cancelQuiet();
     this.#cancelResync?.();
-    this.#drop();
+    this.#queue.clear();
     // Where it failed at once there is no link yet.
     this.#link?.close();
     if (sentence === undefined) return;
@@ -113,7 +116,7 @@ export class FeedSource implements FeedWork {
   }
 
   work(): boolean {
-    const batch = this.#queue[this.#queueStart];
+    const batch = this.#queue.first();
     // While somebody is asked, what comes live waits.
     if (this.#isClosed || this.#isAsking || batch === undefined) return false;
     const { number, payload } = batch;
@@ -133,10 +136,10 @@ export class FeedSource implements FeedWork {
       void this.#ask();
       return false;
     }
-    this.#shift();
+    this.#queue.shift();
     if (place === 'old' || place === 'ancient') this.#parts.events.account.add('duplicates');
     else this.#take(number, payload, { isAnswer: false });
-    return this.#queue.length > 0;
+    return this.#queue.count > 0;
   }
 
   get #isProven(): boolean {
@@ -145,36 +148,16 @@ export class FeedSource implements FeedWork {
   }
 
   #heard(batch: NumberedBatch): void {
-    const { settings, events, sink, turns, clock, worker } = this.#parts;
+    const { events, sink, turns, clock, worker } = this.#parts;
     if (this.#isClosed) return;
     this.#heardUs = clock.nowUs();
-    if (this.#queuedBytes + batch.payload.length > settings.queueBytesMax) {
+    if (!this.#queue.push(batch)) {
       if (!events.account.add('overflowed')) return;
       const sentence = `${worker} tells of its cache faster than it can be heard; what is left out is asked for again`;
       sink.note({ kind: 'warning', sentence });
       return;
     }
-    this.#queue.push(batch);
-    this.#queuedBytes += batch.payload.length;
     turns.ready(this);
-  }
-
-  #shift(): void {
-    this.#queuedBytes -= this.#queue[this.#queueStart].payload.length;
-    this.#queueStart++;
-    if (this.#queueStart < this.#queue.length) {
-      if (this.#queueStart < QUEUE_CUT || 2 * this.#queueStart < this.#queue.length) return;
-      this.#queue = this.#queue.slice(this.#queueStart);
-    } else {
-      this.#queue = [];
-    }
-    this.#queueStart = 0;
-  }
-
-  #drop(): void {
-    this.#queue = [];
-    this.#queueStart = 0;
-    this.#queuedBytes = 0;
   }
 
   /** The next batch, or one after some that are lost. */
@@ -257,7 +240,7 @@ export class FeedSource implements FeedWork {
     this.#cancelQuiet = clock.after(settings.quietUs, () => {
       this.#watchQuiet();
       const isQuiet = clock.nowUs() - this.#heardUs >= settings.quietUs;
-      if (isQuiet && this.#queue.length === 0) void this.#ask();
+      if (isQuiet && this.#queue.count === 0) void this.#ask();
     });
   }
 
@@ -341,6 +324,3 @@ export class FeedSource implements FeedWork {
     sink.note({ kind: 'warning', sentence });
   }
 }
-
-/** A queue is cut in front when so many batches of it were taken. */
-const QUEUE_CUT = 1024;

@@ -7,8 +7,8 @@
  *     sub-agent
  */
 import { createHmac } from 'node:crypto';
-import { Lru } from '../base/lru.ts';
-import type { Identity } from '../model/session.ts';
+import { Lru } from '../../base/lru.ts';
+import type { Identity } from '../../model/session.ts';
 
 /** A request that is or was under way; times in microseconds. */
 export interface TurnMark {

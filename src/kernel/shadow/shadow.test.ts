@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { Prng } from '../base/prng.ts';
-import { Config } from '../model/config.ts';
-import type { RequestId, TenantId, ThreadId, WorkerId } from '../model/ids.ts';
-import type { Fact } from '../model/kernel-io.ts';
-import type { Figures, PolicyReport } from '../model/policy-report.ts';
-import type { Worker } from '../model/worker.ts';
-import { Kernel } from './kernel.ts';
-import { POLICY_NAMES } from './route/policies.ts';
+import { Prng } from '../../base/prng.ts';
+import { Config } from '../../model/config.ts';
+import type { RequestId, TenantId, ThreadId, WorkerId } from '../../model/ids.ts';
+import type { Fact } from '../../model/kernel-io.ts';
+import type { Figures, PolicyReport } from '../../model/policy-report.ts';
+import type { Worker } from '../../model/worker.ts';
+import { Kernel } from '../kernel.ts';
+import { POLICY_NAMES } from '../route/policies.ts';
 import { Shadows } from './shadow.ts';
 
 const BLOCK = 16;

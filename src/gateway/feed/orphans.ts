@@ -1,6 +1,6 @@
 /** Stored blocks whose parent was never told of: a bounded number waits until it is. */
-import type { Tier } from '../model/block.ts';
-import type { StoredBlocks } from '../wire/kv-event-reader.ts';
+import type { Tier } from '../../model/block.ts';
+import type { StoredBlocks } from '../../wire/kv-event-reader.ts';
 
 export class Orphans {
   readonly #blocksMax: number;

@@ -3,18 +3,18 @@
  * is known; of what is not ours to use (other ranks, groups of a hybrid model whose blocks say nothing
  * of a prefix) only the count is kept.
  */
-import type { WorkerId } from '../model/ids.ts';
-import type { BlockHasher, Sink } from '../ports.ts';
+import type { WorkerId } from '../../model/ids.ts';
+import type { BlockHasher, Sink } from '../../ports.ts';
 import type {
   BatchHead,
   EventListener,
   RemovedBlocks,
   Skip,
   StoredBlocks,
-} from '../wire/kv-event-reader.ts';
+} from '../../wire/kv-event-reader.ts';
+import type { Host } from '../host.ts';
+import { FeedAccount } from './account.ts';
 import { BlockNames, type NamesLimits } from './block-names.ts';
-import { FeedAccount } from './feed-account.ts';
-import type { Host } from './host.ts';
 
 /** Kinds of layers whose blocks mean that the whole prefix is there; of others only a window is kept. */
 const WHOLE_PREFIX = new Set(['full_attention', 'mla_attention', 'sink_full_attention']);

@@ -2,7 +2,7 @@
  * Who works next: sources with news take turns, a batch each, and all of them together get at most a
  * slice of time in one turn of the event loop, so that requests pass in between.
  */
-import type { Clock } from '../ports.ts';
+import type { Clock } from '../../ports.ts';
 
 export interface FeedWork {
   /** Does one piece; false when none is left. */

@@ -3,16 +3,16 @@
  * each worker would hold then, and when its first token would have come. One request at a time is
  * prefilled on a worker, decodes run beside it, and an answer takes as long as it really took.
  */
-import { assert } from '../base/assert.ts';
-import type { Prng } from '../base/prng.ts';
-import type { RequestId, WorkerId } from '../model/ids.ts';
-import type { Arrival, Candidate } from '../model/kernel-io.ts';
-import type { Worker } from '../model/worker.ts';
-import { type Policy, type Seen, seenAs } from './policy.ts';
+import { assert } from '../../base/assert.ts';
+import type { Prng } from '../../base/prng.ts';
+import type { RequestId, WorkerId } from '../../model/ids.ts';
+import type { Arrival, Candidate } from '../../model/kernel-io.ts';
+import type { Worker } from '../../model/worker.ts';
+import { type Policy, type Seen, seenAs } from '../policy.ts';
+import { blankCandidate } from '../route/candidate.ts';
+import type { Curve } from '../route/curve.ts';
+import { obstacle } from '../route/filter.ts';
 import { PromptCache, type PromptCacheLimits, type PromptChain } from './prompt-cache.ts';
-import { blankCandidate } from './route/candidate.ts';
-import type { Curve } from './route/curve.ts';
-import { obstacle } from './route/filter.ts';
 
 /** A request where it would run. */
 interface Run {

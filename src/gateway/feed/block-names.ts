@@ -2,12 +2,12 @@
  * One worker's names for blocks, and what they mean to us. Engines name blocks by hashes of their own;
  * identity is recomputed from the tokens of each event, and the engine's name is only an alias.
  */
-import { assert, must } from '../base/assert.ts';
-import { HashTable } from '../base/hash-table.ts';
-import { Lru } from '../base/lru.ts';
-import { type BlockHash, type BlockHashes, TIERS, type Tier } from '../model/block.ts';
-import type { BlockHasher } from '../ports.ts';
-import type { RemovedBlocks, StoredBlocks } from '../wire/kv-event-reader.ts';
+import { assert, must } from '../../base/assert.ts';
+import { HashTable } from '../../base/hash-table.ts';
+import { Lru } from '../../base/lru.ts';
+import { type BlockHash, type BlockHashes, TIERS, type Tier } from '../../model/block.ts';
+import type { BlockHasher } from '../../ports.ts';
+import type { RemovedBlocks, StoredBlocks } from '../../wire/kv-event-reader.ts';
 import { Orphans } from './orphans.ts';
 
 export interface NamedBlocks {
@@ -36,6 +36,10 @@ const HASH_HIGH = 3;
 const TIERS_WORD = 4;
 const VALUE_WORDS = 3;
 const ROOTS_MAX = 1024;
+/** Names whose records are brought near together. */
+const FETCHED = 32;
+/** Hashes of several events lie in one array of so many: each array of its own would cost the collector. */
+const HASHES_TOGETHER = 4096;
 
 const LITTLE_ENDIAN = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
 assert(LITTLE_ENDIAN, 'the low word of a 64-bit number comes first');
@@ -46,6 +50,11 @@ export class BlockNames {
   readonly #orphans: Orphans;
   readonly #roots = new Lru<string, BlockHash>(ROOTS_MAX);
   #known: HashTable;
+  /** Where the next hashes go; what was given out is not written again. */
+  #hashes = new BigUint64Array(0);
+  #hashesUsed = 0;
+  /** The root that was asked for last: chains mostly have the same. */
+  #last: { salt: string; lora: string; root: BlockHash } | undefined;
   /** One hash, as two words and as a number. */
   readonly #words = new Int32Array(2);
   readonly #number = new BigUint64Array(this.#words.buffer);
@@ -86,11 +95,13 @@ export class BlockNames {
 
   /** Our hashes of those that are known. */
   removed({ names, count, tier }: RemovedBlocks): BlockHashes {
-    const hashes = new BigUint64Array(count);
-    const words = new Int32Array(hashes.buffer);
+    const hashes = this.#room(count);
+    const words = wordsOf(hashes);
     const bit = bitOf(tier);
+    const named = wordsOf(names);
     let known = 0;
     for (let i = 0; i < count; i++) {
+      if (i % FETCHED === 0) this.#known.fetch(named, 2 * i, 2 * Math.min(i + FETCHED, count));
       const address = this.#known.find(names[2 * i] | 0, names[2 * i + 1] | 0);
       if (address === 0) {
         if (this.#orphans.blocks > 0) this.#orphans.remove(names[2 * i], names[2 * i + 1], tier);
@@ -103,7 +114,7 @@ export class BlockNames {
       memory[address + TIERS_WORD * column] &= ~bit;
       if (memory[address + TIERS_WORD * column] === 0) this.#known.delete(address);
     }
-    return known === count ? hashes : hashes.slice(0, known);
+    return known === count ? hashes : hashes.subarray(0, known);
   }
 
   /** Leaves our hash of the name in `#number`; false where it is not known. */
@@ -122,11 +133,13 @@ export class BlockNames {
     const start = parent === undefined ? this.#root(keys?.[0] ?? '', lora) : this.#number[0];
     const hashes =
       keys === undefined
-        ? this.#hasher.blocks(start, event.tokens).subarray(0, count)
+        ? this.#hasher.blocks(start, event.tokens, this.#room(count))
         : this.#mixed(event, start);
-    const words = new Int32Array(hashes.buffer, hashes.byteOffset, 2 * count);
+    const words = wordsOf(hashes);
     const bit = bitOf(tier);
+    const named = wordsOf(names);
     for (let i = 0; i < count; i++) {
+      if (i % FETCHED === 0) this.#known.fetch(named, 2 * i, 2 * Math.min(i + FETCHED, count));
       const low = names[2 * i] | 0;
       const high = names[2 * i + 1] | 0;
       let address = this.#known.find(low, high);
@@ -144,7 +157,7 @@ export class BlockNames {
   /** Where a block has keys of its own (an image), its chain is apart from all others from there on. */
   #mixed(event: StoredBlocks, start: BlockHash): BlockHashes {
     const { tokens, blockTokens, keys, count, parent } = event;
-    const hashes = new BigUint64Array(count);
+    const hashes = this.#room(count);
     let hash = start;
     for (let i = 0; i < count; i++) {
       const key = keys?.[i] ?? '';
@@ -157,7 +170,23 @@ export class BlockNames {
     return hashes;
   }
 
+  #room(count: number): BlockHashes {
+    if (this.#hashesUsed + count > this.#hashes.length) {
+      this.#hashes = new BigUint64Array(Math.max(HASHES_TOGETHER, count));
+      this.#hashesUsed = 0;
+    }
+    this.#hashesUsed += count;
+    return this.#hashes.subarray(this.#hashesUsed - count, this.#hashesUsed);
+  }
+
   #root(salt: string, lora: string): BlockHash {
+    if (this.#last?.salt === salt && this.#last.lora === lora) return this.#last.root;
+    const root = this.#knownRoot(salt, lora);
+    this.#last = { salt, lora, root };
+    return root;
+  }
+
+  #knownRoot(salt: string, lora: string): BlockHash {
     const key = JSON.stringify([salt, lora]);
     const known = this.#roots.get(key);
     if (known !== undefined) return known;
@@ -173,4 +202,9 @@ export class BlockNames {
 
 function bitOf(tier: Tier): number {
   return 1 << TIERS.indexOf(tier);
+}
+
+/** The same memory, as words of the table. */
+function wordsOf({ buffer, byteOffset, byteLength }: BlockHashes | Uint32Array): Int32Array {
+  return new Int32Array(buffer, byteOffset, byteLength / 4);
 }

@@ -4,9 +4,9 @@
  * what is in the file can be compared with nothing but itself.
  */
 import { createCipheriv, randomBytes } from 'node:crypto';
-import type { Receipt } from '../model/receipt.ts';
-import type { Asked, Clock } from '../ports.ts';
-import { chatFields } from '../wire/openai-upstream.ts';
+import type { Receipt } from '../../model/receipt.ts';
+import type { Asked, Clock } from '../../ports.ts';
+import { chatFields } from '../../wire/openai-upstream.ts';
 import {
   type RecordedThread,
   RecordedThreads,

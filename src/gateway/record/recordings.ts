@@ -2,10 +2,10 @@
  * Recordings of what comes in: `GET /stator/v1/recording` streams one for as long as somebody reads, and a file
  * takes one from start to end where the configuration names it. Costs nothing while there is none.
  */
-import { sleep } from '../base/sleep.ts';
-import type { Call } from '../http/call.ts';
-import { GatewayError } from '../model/error.ts';
-import type { Clock, Note, Sink } from '../ports.ts';
+import { sleep } from '../../base/sleep.ts';
+import type { Call } from '../../http/call.ts';
+import { GatewayError } from '../../model/error.ts';
+import type { Clock, Note, Sink } from '../../ports.ts';
 import type { ThreadLimits } from './recorded-threads.ts';
 import { Recorder } from './recorder.ts';
 

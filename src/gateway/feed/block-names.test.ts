@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Prng } from '../base/prng.ts';
-import { TIERS, type Tier } from '../model/block.ts';
-import { ChainHasher } from '../tokens/block-hash.ts';
-import type { StoredBlocks } from '../wire/kv-event-reader.ts';
+import { Prng } from '../../base/prng.ts';
+import { TIERS, type Tier } from '../../model/block.ts';
+import { ChainHasher } from '../../tokens/block-hash.ts';
+import type { StoredBlocks } from '../../wire/kv-event-reader.ts';
 import { BlockNames } from './block-names.ts';
 
 const BLOCK = 4;

@@ -8,8 +8,8 @@
  *           a b c x y
  *           a b q …
  */
-import { assert } from '../base/assert.ts';
-import type { BlockHashes } from '../model/block.ts';
+import { assert } from '../../base/assert.ts';
+import type { BlockHashes } from '../../model/block.ts';
 
 /**
  * A prompt's block hashes, cut to 32 bits each: a block is equal only where all before it are, and one

@@ -1,5 +1,5 @@
 /** What came of a policy's choices, by the hour of the kernel's clock. */
-import type { Figures } from '../model/policy-report.ts';
+import type { Figures } from '../../model/policy-report.ts';
 
 /** One answered request. */
 export interface Answered {

@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import fc from 'fast-check';
-import type { SessionId, TenantId, ThreadId } from '../model/ids.ts';
-import type { Receipt } from '../model/receipt.ts';
-import type { Asked } from '../ports.ts';
-import { readTrace } from '../traces/read-trace.ts';
-import { RELATIONS, type Trace } from '../traces/trace.ts';
+import type { SessionId, TenantId, ThreadId } from '../../model/ids.ts';
+import type { Receipt } from '../../model/receipt.ts';
+import type { Asked } from '../../ports.ts';
+import { readTrace } from '../../traces/read-trace.ts';
+import { RELATIONS, type Trace } from '../../traces/trace.ts';
 import { Recorder } from './recorder.ts';
 import { RECORDING_LIMITS } from './recordings.ts';
 

@@ -1,12 +1,12 @@
 /** Listens to the KV events of all workers that publish them; what they say becomes facts for the kernel. */
-import type { WorkerId } from '../model/ids.ts';
-import type { BlockHasher, Clock, FeedAddress, KvFeed, Sink } from '../ports.ts';
+import type { WorkerId } from '../../model/ids.ts';
+import type { BlockHasher, Clock, FeedAddress, KvFeed, Sink } from '../../ports.ts';
+import type { Host } from '../host.ts';
+import type { FeedReport } from './account.ts';
 import type { NamesLimits } from './block-names.ts';
-import type { FeedReport } from './feed-account.ts';
-import { FeedEvents } from './feed-events.ts';
-import { FeedSource, type SourceSettings } from './feed-source.ts';
-import { FeedTurns } from './feed-turns.ts';
-import type { Host } from './host.ts';
+import { FeedEvents } from './events.ts';
+import { FeedSource, type SourceSettings } from './source.ts';
+import { FeedTurns } from './turns.ts';
 
 export interface FeedSettings extends SourceSettings, NamesLimits {
   /** In one turn of the event loop so long, of all workers together. */

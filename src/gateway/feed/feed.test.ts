@@ -1,15 +1,15 @@
 /** An engine that stores, moves and forgets blocks, a feed that loses its events, and what is known of it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Prng } from '../base/prng.ts';
-import { type KvEvent, TIERS, type Tier } from '../model/block.ts';
-import type { WorkerId } from '../model/ids.ts';
-import type { Fact } from '../model/kernel-io.ts';
-import { type FeedFaults, MemoryPlane } from '../planes/memory.ts';
-import type { FeedLink, FeedListener, Note } from '../ports.ts';
-import { SimClock } from '../sim/clock.ts';
-import { FEED_SETTINGS } from '../sim/scene.ts';
-import { ChainHasher } from '../tokens/block-hash.ts';
+import { Prng } from '../../base/prng.ts';
+import { type KvEvent, TIERS, type Tier } from '../../model/block.ts';
+import type { WorkerId } from '../../model/ids.ts';
+import type { Fact } from '../../model/kernel-io.ts';
+import { type FeedFaults, MemoryPlane } from '../../planes/memory.ts';
+import type { FeedLink, FeedListener, Note } from '../../ports.ts';
+import { SimClock } from '../../sim/clock.ts';
+import { FEED_SETTINGS } from '../../sim/scene.ts';
+import { ChainHasher } from '../../tokens/block-hash.ts';
 import { Feed, type FeedSettings } from './feed.ts';
 
 const W = 'w' as WorkerId;
