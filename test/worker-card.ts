@@ -7,6 +7,8 @@ export function workerCard(): WorkerCard {
     name: 'a',
     pid: 1,
     engine: 'sim',
+    device: 'modelled',
+    machine: 'm',
     url: 'http://a',
     events: { endpoint: 'tcp://card:1', replay: 'tcp://card:2', topic: 'kv-events' },
     model: {

@@ -1,6 +1,9 @@
 /** Joins the parts of one worker: model file, tokens, memory, runner, engine, events. */
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { CONTEXT_UNIT } from '../engines/llama/context.ts';
+import { findLibraries } from '../engines/llama/libraries.ts';
 import { LocalEngine, type LocalEngineSettings } from '../engines/local.ts';
 import type { KvMeans } from '../engines/local-kv.ts';
 import { FittedPace, FixedPace, type StepCurve } from '../engines/perf.ts';
@@ -306,6 +309,13 @@ function readScript(path: string): Script {
   throw new Error(`The script ${path} is wrong: ${parsed.sentences.join('; ')}.`);
 }
 
+/** `auto` was decided when the libraries were found. */
+function deviceOf({ engine, device, threads }: WorkerSettings): string {
+  if (engine === 'sim') return 'modelled';
+  const libraries = findLibraries(device);
+  return `${libraries.kind === 'found' ? libraries.device : device} × ${threads}`;
+}
+
 function cardOf(
   settings: WorkerSettings,
   model: LoadedModel,
@@ -320,6 +330,8 @@ function cardOf(
     name: settings.name,
     pid: process.pid,
     engine: settings.engine,
+    device: deviceOf(settings),
+    machine: createHash('sha256').update(hostname()).digest('hex').slice(0, 12),
     model: {
       name: settings.modelName,
       fingerprint: model.fingerprint,

@@ -8,6 +8,10 @@ export const WorkerCard = z.strictObject({
   name: z.string(),
   pid: z.int(),
   engine: z.enum(['llama', 'sim']),
+  device: z
+    .string()
+    .describe('What computes, and with how many threads; modelled where nothing does.'),
+  machine: z.string().describe('Equal for workers of one machine; names nobody.'),
   url: z.string().describe('Base address; routes of a vLLM server under /v1.'),
   events: z
     .strictObject({
@@ -105,8 +109,7 @@ export function aboutOf(card: WorkerCard): WorkerAbout {
   };
 }
 
-/** Equal weights on equal engines are equally fast; what a worker measured tells devices apart. */
-function classOf({ engine, model, pace }: WorkerCard): string {
-  const octave = Math.round(Math.log2(Math.max(pace.perTokenUs, 0.1)));
-  return `${engine} ${model.fingerprint} 2^${octave} µs`;
+/** Equal weights on equal engines of one machine are equally fast, whatever each measured at its start. */
+function classOf({ engine, model, device, machine }: WorkerCard): string {
+  return `${engine} ${model.fingerprint} ${device} ${machine}`;
 }
