@@ -40,7 +40,7 @@ test('after any run of sequences the cache holds, and says, what two plain lists
         twin.hears(cache, paths);
       }
     }),
-    { numRuns: 200 },
+    { numRuns: 40 },
   );
 });
 

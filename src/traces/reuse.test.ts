@@ -25,7 +25,7 @@ test('stack distances equal those of a list that is searched, for any prompts', 
       }
       assert.deepEqual([...reuse.matchedTokens], twin.matchedTokens);
     }),
-    { numRuns: 200 },
+    { numRuns: 80 },
   );
 });
 
@@ -50,7 +50,7 @@ test('a session finds what it had itself, whatever the others share with it', ()
       assert.equal(sharing.distinctBlocks, users.size);
       assert.equal(sharing.sharedBlocks, [...users.values()].filter(({ size }) => size > 1).length);
     }),
-    { numRuns: 100 },
+    { numRuns: 40 },
   );
 });
 

@@ -13,7 +13,7 @@ import type { KvAnswer } from '../../model/kv-control.ts';
 import type { Handle } from '../../model/step.ts';
 import type { Wish } from './lifetimes.ts';
 
-const [OPERATIONS, SEEDS] = (process.env.STATOR_CACHE_OPERATIONS ?? '1500x12')
+const [OPERATIONS, SEEDS] = (process.env.STATOR_CACHE_OPERATIONS ?? '1000x8')
   .split('x')
   .map(Number);
 const BLOCK = 4;
