@@ -1,10 +1,12 @@
 /** Joins adapters to ports: a gateway over whichever directory of workers it is given. */
 import { Prng } from '../base/prng.ts';
 import { dashboardRoutes } from '../dashboard/routes.ts';
+import { moveKv } from '../engines/stator-kv.ts';
 import { Access } from '../gateway/access.ts';
 import { adminRoutes } from '../gateway/admin.ts';
 import { Feed } from '../gateway/feed/feed.ts';
 import { Host } from '../gateway/host.ts';
+import { KvMoves } from '../gateway/kv-moves.ts';
 import { type KnownModel, Models } from '../gateway/models.ts';
 import { Normalizer } from '../gateway/normalize/normalizer.ts';
 import { Receipts } from '../gateway/receipts.ts';
@@ -65,13 +67,26 @@ export function buildGateway(input: GatewayInput): Gateway {
     settings: { policy: config.policy, ...limits },
     rng: rolls.fork('kernel'),
   });
-  const host = new Host({ kernel, clock, sink });
+  const kvMoves = new KvMoves({
+    ...{ clock, sink, move: moveKv },
+    kvOf: (worker) => roster.engine(worker)?.kv,
+    tell: (fact) => host.tell(fact),
+  });
+  const host: Host = new Host({ kernel, clock, sink, replicate: (order) => kvMoves.begin(order) });
   const models = new Models({ known: input.models, aliases });
   const feeds = feedsOf(limits, clock);
   const feed = new Feed({ host, feed: feeds, clock, sink, settings: feedSettings(limits) });
   const checks = { checkUs: limits.healthUs, recheckUs: limits.recheckUs };
   const workers = directory(clock, sink);
-  const roster = new Roster({ directory: workers, host, models, feed, clock, sink, ...checks });
+  const roster: Roster = new Roster({
+    directory: workers,
+    host,
+    models,
+    feed,
+    clock,
+    sink,
+    ...checks,
+  });
   const access = new Access({ ...config, host: config.listen.host });
   const receipts = new Receipts(limits);
   // Receipt ids must not repeat after a restart; nothing that is decided depends on them.
@@ -96,6 +111,7 @@ export function buildGateway(input: GatewayInput): Gateway {
     state,
     server,
     async close() {
+      kvMoves.close();
       host.close();
       recordings.close();
       const cancel = clock.after(limits.shutdownUsMax, () => serve.breakOff());

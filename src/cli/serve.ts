@@ -62,6 +62,7 @@ export async function serve(config: Config): Promise<void> {
               silenceUsMax: engineSilenceUsMax,
               kvSecret: process.env.STATOR_KV_SECRET,
             }),
+          movesKv: process.env.STATOR_KV_SECRET !== undefined,
           askUs: CARD_ASK_US,
         },
       }),

@@ -2,7 +2,7 @@
  * The kernel's keeper: feeds it facts with the time they came, carries out its orders, wakes it when it
  * asked to be, and shows every exchange to a sink (the journal).
  */
-import { unreachable } from '../base/assert.ts';
+import { must, unreachable } from '../base/assert.ts';
 import type { Kernel, KernelState } from '../kernel/kernel.ts';
 import { GatewayError } from '../model/error.ts';
 import type { RequestId, WorkerId } from '../model/ids.ts';
@@ -25,13 +25,23 @@ export class Host {
   readonly #kernel: Kernel;
   readonly #clock: Clock;
   readonly #sink: Sink;
+  readonly #replicate: ((order: Extract<Order, { kind: 'replicate' }>) => void) | undefined;
   readonly #pending = new Map<RequestId, Pending>();
+  /** Placed requests, by the move whose end they wait for. */
+  readonly #held = new Map<number, (() => void)[]>();
   #wake: { atUs: number; cancel: Cancel } | undefined;
 
-  constructor(given: { kernel: Kernel; clock: Clock; sink: Sink }) {
+  constructor(given: {
+    kernel: Kernel;
+    clock: Clock;
+    sink: Sink;
+    /** Needed where workers move KV (`Worker.kvLayout`): no order to do so is given elsewhere. */
+    replicate?: (order: Extract<Order, { kind: 'replicate' }>) => void;
+  }) {
     this.#kernel = given.kernel;
     this.#clock = given.clock;
     this.#sink = given.sink;
+    this.#replicate = given.replicate;
   }
 
   /** Resolves when the request may run; rejects when it was refused or its client left. */
@@ -54,6 +64,10 @@ export class Host {
     const tookUs = this.#clock.nowUs() - nowUs;
     this.#sink.note({ kind: 'kernel', atUs: nowUs, fact, orders, tookUs });
     for (const order of orders) this.#perform(order);
+    if (fact.kind !== 'replicated') return;
+    const held = this.#held.get(fact.move) ?? [];
+    this.#held.delete(fact.move);
+    for (const dispatch of held) dispatch();
   }
 
   state(): KernelState {
@@ -70,6 +84,7 @@ export class Host {
       reject(new GatewayError('shutting_down', 'Stator is stopping; try again soon.'));
     }
     this.#pending.clear();
+    this.#held.clear();
   }
 
   #placement(request: RequestId, signal: AbortSignal, fact: Fact): Promise<Placement> {
@@ -98,13 +113,8 @@ export class Host {
 
   #perform(order: Order): void {
     switch (order.kind) {
-      case 'dispatch': {
-        const pending = this.#pending.get(order.request);
-        this.#pending.delete(order.request);
-        const atUs = this.#clock.nowUs();
-        pending?.resolve({ worker: order.worker, decision: order.decision, atUs });
-        return;
-      }
+      case 'dispatch':
+        return this.#dispatch(order);
       case 'reject': {
         const pending = this.#pending.get(order.request);
         this.#pending.delete(order.request);
@@ -114,11 +124,31 @@ export class Host {
       }
       case 'wake':
         return this.#wakeAt(order.atUs);
+      case 'replicate':
+        return must(this.#replicate, 'whoever has workers that move KV can carry it out')(order);
       case 'warn':
         return this.#sink.note({ kind: 'warning', sentence: order.sentence });
       default:
         unreachable(order);
     }
+  }
+
+  /** At once, or when the copy has come that its price counts on; if it has not, it is computed. */
+  #dispatch(order: Extract<Order, { kind: 'dispatch' }>): void {
+    const { request, worker, decision } = order;
+    const pending = this.#pending.get(request);
+    const atUs = this.#clock.nowUs();
+    const dispatch = () => {
+      // Its client may have left meanwhile.
+      if (pending === undefined || this.#pending.get(request) !== pending) return;
+      this.#pending.delete(request);
+      pending.resolve({ worker, decision, atUs });
+    };
+    const move = decision.candidates.find((one) => one.worker === worker)?.awaits;
+    if (move === undefined) return dispatch();
+    const held = this.#held.get(move);
+    if (held === undefined) this.#held.set(move, [dispatch]);
+    else held.push(dispatch);
   }
 
   #wakeAt(atUs: number): void {

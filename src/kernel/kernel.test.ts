@@ -253,7 +253,7 @@ class World {
   }
 
   #note(order: Order): void {
-    if (order.kind === 'wake' || order.kind === 'warn') return;
+    if (order.kind !== 'dispatch' && order.kind !== 'reject') return;
     assert.equal(this.#fate.get(order.request), 'open', 'answered once');
     this.#fate.set(order.request, order.kind === 'dispatch' ? 'running' : 'ended');
     if (order.kind !== 'dispatch') return;

@@ -6,6 +6,7 @@
  *   arrived ─► waiting ─► eligible? ─► overlap (one walk) ─► price each ─► policy chooses ─► book ─► dispatch
  *   firstTokenSent, progressed, finished, failed, cancelled ─► book ─► whoever waits is tried again
  *   blocksStored, blocksRemoved, blocksCleared, feedLost ─► index
+ *   arrived with siblings ─► replicate ─► replicated: a prefix is copied ahead of those still to come
  */
 import { must, unreachable } from '../base/assert.ts';
 import type { Prng } from '../base/prng.ts';
@@ -21,6 +22,7 @@ import type { Policy } from './policy.ts';
 import { type Waiter, Waiting } from './queue/waiting.ts';
 import { whyNobody } from './route/filter.ts';
 import { makePolicy } from './route/policies.ts';
+import { Replicator } from './route/replicate.ts';
 import { Threads } from './session/threads.ts';
 import { Underway } from './underway.ts';
 import { Workers } from './workers.ts';
@@ -40,6 +42,8 @@ export interface KernelSettings {
   confidenceObservationsMin: number;
   /** Output tokens expected before any answer was seen. */
   outputTokensExpected: number;
+  /** Copies of prefixes between workers under way at once; 0: none. */
+  kvMovesMax: number;
 }
 
 /** For the page. */
@@ -78,6 +82,7 @@ export class Kernel {
   readonly #threads: Threads;
   readonly #waiting: Waiting;
   readonly #placing: Placing;
+  readonly #replicator: Replicator;
 
   /** Throws where there is no policy of the given name. */
   constructor(given: { settings: KernelSettings; rng: Prng }) {
@@ -96,6 +101,15 @@ export class Kernel {
       requestsMax: settings.queueRequestsMax,
       waitUsMax: settings.queueUsMax,
     });
+    this.#replicator = new Replicator(
+      {
+        workers: this.#workers,
+        exact: this.#exact,
+        underway: this.#underway,
+        waits: (request) => this.#waiting.has(request),
+      },
+      { movesMax: settings.kvMovesMax },
+    );
     this.#placing = new Placing(
       {
         ...indexes,
@@ -104,6 +118,7 @@ export class Kernel {
         threads: this.#threads,
         confidence: this.#confidence,
         underway: this.#underway,
+        replicator: this.#replicator,
         rng: given.rng,
       },
       { ...settings, policy: this.#policyNamed(settings.policy) },
@@ -147,9 +162,7 @@ export class Kernel {
         this.#serveWaiting(nowUs, orders);
         break;
       case 'workerLeft':
-        this.#workers.left(fact.worker);
-        this.#confidence.left(fact.worker);
-        this.#forgetBlocks(fact.worker);
+        this.#left(fact.worker);
         break;
       case 'healthChanged':
         this.#setHealth(fact.worker, fact.healthy);
@@ -173,6 +186,9 @@ export class Kernel {
         break;
       case 'policyChanged':
         this.#placing.policy = this.#policyNamed(fact.policy);
+        break;
+      case 'replicated':
+        this.#replicator.ended(nowUs, fact);
         break;
       case 'ticked':
         this.#expire(nowUs, orders);
@@ -220,6 +236,7 @@ export class Kernel {
     this.#predicted.check();
     this.#threads.check();
     this.#placing.check();
+    this.#replicator.check();
     this.#confidence.check(this.#book.size);
     this.#underway.check(this.#book.size);
   }
@@ -228,6 +245,8 @@ export class Kernel {
     const waiter: Waiter = { request, arrivedUs: nowUs, excluded: new Set(), attempt: 1 };
     if (request.thread !== undefined) this.#threads.arrived(nowUs, request.tenant, request.thread);
     this.#serve(nowUs, waiter, orders);
+    const copy = this.#replicator.arrived(nowUs, request);
+    if (copy !== undefined) orders.push(copy);
   }
 
   /** Dispatches the request, or lets it wait, or refuses it. */
@@ -339,6 +358,13 @@ export class Kernel {
       this.#exact.removed(worker, hashes, tier);
       this.#underway.removed(worker, hashes);
     }
+  }
+
+  #left(worker: WorkerId): void {
+    this.#workers.left(worker);
+    this.#confidence.left(worker);
+    this.#replicator.left(worker);
+    this.#forgetBlocks(worker);
   }
 
   #forgetBlocks(worker: WorkerId): void {

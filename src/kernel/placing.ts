@@ -14,6 +14,7 @@ import type { PredictedIndex } from './index/predicted.ts';
 import { type Policy, type Seen, seenAs } from './policy.ts';
 import type { Waiter } from './queue/waiting.ts';
 import { learn } from './route/learning.ts';
+import type { Replicator } from './route/replicate.ts';
 import { shortlist } from './route/shortlist.ts';
 import { Survey } from './route/survey.ts';
 import type { Thread, Threads } from './session/threads.ts';
@@ -28,6 +29,7 @@ export interface PlacingParts {
   confidence: Confidence;
   underway: Underway;
   threads: Threads;
+  replicator: Replicator;
   rng: Prng;
 }
 
@@ -35,6 +37,8 @@ export interface PlacingParts {
 interface Running {
   waiter: Waiter;
   thread: Thread | undefined;
+  /** It began when a copy had come, not when it was placed. */
+  awaits: boolean;
 }
 
 /** Running means look back so many requests. */
@@ -113,7 +117,7 @@ export class Placing {
       this.#outputTokens.add(answer.outputTokens);
       // Exact events say as well as the engine itself what was cached.
       const believed = state?.mode === 'exact' ? booking.matchedTokens : undefined;
-      const cachedTokens = answer.cachedTokens ?? believed;
+      const cachedTokens = running.awaits ? undefined : (answer.cachedTokens ?? believed);
       const { outputTokens } = answer;
       const slots = state?.worker.slots ?? 0;
       if (state !== undefined) {
@@ -142,7 +146,7 @@ export class Placing {
     });
     const thread = threads.of(request);
     if (thread !== undefined) threads.placed(thread, worker, { promptTokens, matchedTokens });
-    this.#running.set(id, { waiter, thread });
+    this.#running.set(id, { waiter, thread, awaits: candidate.awaits !== undefined });
     if (candidate.mode !== 'exact') {
       const { cacheTokens, blockTokens } = must(workers.get(worker), 'it was surveyed').worker;
       predicted.placed(nowUs, worker, hashes, Math.floor(cacheTokens / blockTokens));

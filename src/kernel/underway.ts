@@ -51,13 +51,7 @@ export class Underway {
   }
 
   started(request: RequestId, worker: WorkerId, hashes: BlockHashes): void {
-    if (hashes.length === 0) return;
-    const words = wordsOf(hashes);
-    const prompt: Prompt = { worker, hashes, words, untilUs: undefined, isGone: false };
-    this.#byRequest.set(request, prompt);
-    const siblings = this.#byStart.get(hashes[0]);
-    if (siblings !== undefined) siblings.prompts.push(prompt);
-    else this.#byStart.set(hashes[0], { prompts: [prompt], goneCount: 0 });
+    if (hashes.length > 0) this.#byRequest.set(request, this.#add(worker, hashes));
   }
 
   /** Its first token came: all of it is computed. */
@@ -65,10 +59,12 @@ export class Underway {
     const prompt = this.#byRequest.get(request);
     if (prompt === undefined) return;
     this.#byRequest.delete(request);
-    prompt.untilUs = nowUs + this.#limits.eventsUsMax;
-    this.#fading.push(prompt);
-    this.#awaitEnd(prompt);
-    this.#fade(nowUs);
+    this.#awaitEvents(nowUs, prompt);
+  }
+
+  /** These blocks came from another worker: as good as computed. */
+  copied(nowUs: number, worker: WorkerId, hashes: BlockHashes): void {
+    if (hashes.length > 0) this.#awaitEvents(nowUs, this.#add(worker, hashes));
   }
 
   /** An event said that the worker holds these blocks no longer, or not in that tier. */
@@ -110,7 +106,7 @@ export class Underway {
       if (prompt.isGone) continue;
       compared++;
       const known = depths.get(prompt.worker) ?? 0;
-      const depth = common(words, prompt.words, known);
+      const depth = sharedBlocks(words, prompt.words, known);
       if (depth > known) depths.set(prompt.worker, depth);
     }
     return depths;
@@ -138,6 +134,22 @@ export class Underway {
       ends += prompts.size;
     }
     assert(ends === fading, 'each prompt that fades is found by its end');
+  }
+
+  #add(worker: WorkerId, hashes: BlockHashes): Prompt {
+    const words = wordsOf(hashes);
+    const prompt: Prompt = { worker, hashes, words, untilUs: undefined, isGone: false };
+    const siblings = this.#byStart.get(hashes[0]);
+    if (siblings !== undefined) siblings.prompts.push(prompt);
+    else this.#byStart.set(hashes[0], { prompts: [prompt], goneCount: 0 });
+    return prompt;
+  }
+
+  #awaitEvents(nowUs: number, prompt: Prompt): void {
+    prompt.untilUs = nowUs + this.#limits.eventsUsMax;
+    this.#fading.push(prompt);
+    this.#awaitEnd(prompt);
+    this.#fade(nowUs);
   }
 
   #awaitEnd(prompt: Prompt): void {
@@ -186,7 +198,7 @@ export class Underway {
  * Blocks two chains share from their start, if more than `atLeast`. Hashes are chained: where two are
  * equal, all before them are, so it is found by halving.
  */
-function common(a: Int32Array, b: Int32Array, atLeast: number): number {
+export function sharedBlocks(a: Int32Array, b: Int32Array, atLeast: number): number {
   let high = Math.min(a.length, b.length) / 2;
   if (high <= atLeast || (atLeast > 0 && !same(a, b, atLeast))) return atLeast;
   let low = atLeast;

@@ -58,6 +58,7 @@ export class Workers {
       served.states.push(state);
       served.contextMax = Math.max(served.contextMax, worker.contextTokens);
       if (worker.rules !== undefined) served.ruled++;
+      if (worker.kvLayout !== undefined) served.movers++;
     }
   }
 
@@ -73,6 +74,7 @@ export class Workers {
       for (const { worker } of others) {
         served.contextMax = Math.max(served.contextMax, worker.contextTokens);
         if (worker.rules !== undefined) served.ruled++;
+        if (worker.kvLayout !== undefined) served.movers++;
       }
       this.#byModel.set(model, served);
     }
@@ -92,6 +94,11 @@ export class Workers {
   /** Whether some worker of the model does not serve everybody. */
   hasRules(model: string): boolean {
     return (this.#byModel.get(model)?.ruled ?? 0) > 0;
+  }
+
+  /** Whether KV could move between workers of the model. */
+  movesKv(model: string): boolean {
+    return (this.#byModel.get(model)?.movers ?? 0) > 1;
   }
 
   /** The longest context a worker of the model has; undefined where there is none. */
@@ -120,12 +127,14 @@ interface Served {
   contextMax: number;
   /** How many of them have rules. */
   ruled: number;
+  /** How many of them take and give KV. */
+  movers: number;
 }
 
 const NOBODY: readonly WorkerState[] = [];
 
 function emptyServed(): Served {
-  return { states: [], contextMax: 0, ruled: 0 };
+  return { states: [], contextMax: 0, ruled: 0, movers: 0 };
 }
 
 /** Beyond this, learning starts over for those that join. */

@@ -113,6 +113,9 @@ export const Config = z.strictObject({
       requestsPerSlotMax: positive()
         .default(4)
         .describe('Given to a worker per slot; the rest wait where they can still choose.'),
+      kvMovesMax: count()
+        .default(2)
+        .describe('Copies of KV between workers under way at once, ahead of a fan-out; 0: none.'),
       outputTokensExpected: positive().default(200).describe('Before any answer was seen.'),
       healthUs: positive().default(5_000_000).describe('Between checks of a worker that is well.'),
       recheckUs: positive().default(500_000).describe('Between checks of one that is not.'),

@@ -28,12 +28,33 @@ export type Fact =
   | { kind: 'blocksCleared'; worker: WorkerId }
   | { kind: 'feedLost'; worker: WorkerId }
   | { kind: 'policyChanged'; policy: string }
+  | {
+      kind: 'replicated';
+      /** The order's. */
+      move: number;
+      /** Whether anything of it is there now. */
+      ok: boolean;
+      /** Leading blocks that are, and their tokens. */
+      blocks: number;
+      tokens: number;
+      tookUs: number;
+    }
   | { kind: 'ticked' };
 
 export type Order =
   | { kind: 'dispatch'; request: RequestId; worker: WorkerId; decision: Decision }
   | { kind: 'reject'; request: RequestId; code: ErrorCode; sentence: string; retryAfterUs?: number }
   | { kind: 'wake'; atUs: number }
+  | {
+      kind: 'replicate';
+      move: number;
+      from: WorkerId;
+      to: WorkerId;
+      /** Of the prefix, from the first block on. */
+      hashes: BlockHashes;
+      /** Whoever carries it out gives up after so long: it would save no more. */
+      usMax: number;
+    }
   /** Something that a person should read. */
   | { kind: 'warn'; worker: WorkerId; sentence: string };
 
@@ -94,6 +115,8 @@ export interface Candidate {
   /** Named prices in microseconds; they add up to `totalUs`. */
   terms: Terms;
   totalUs: number;
+  /** The move whose end it waits for before it begins there: `fetch` holds what is left of it. */
+  awaits?: number | undefined;
 }
 
 /** Named prices; see kernel/route/cost.ts for what each is. */

@@ -40,6 +40,7 @@ export const Receipt = z.strictObject({
           liveTokens: z.int().describe('Of other threads there that will be needed again.'),
           terms: z.record(z.string(), z.int()).describe('Named prices, microseconds.'),
           totalUs: z.int().describe('Their sum.'),
+          awaits: z.int().optional().describe('The copy of KV to there that it would wait for.'),
         }),
       ),
     }),

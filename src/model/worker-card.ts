@@ -91,6 +91,7 @@ export function workerOf(id: WorkerId, card: WorkerCard): Worker {
     cacheTokens: card.cache.kvTokens,
     hasEvents: card.events !== null,
     class: classOf(card),
+    kvLayout: kvLayoutOf(card),
     prefill: { perTokenUs, perTokenContextUs },
     decode: { stepUs, perSequenceUs },
   };
@@ -107,6 +108,12 @@ export function aboutOf(card: WorkerCard): WorkerAbout {
     tokensMode: tokens.mode,
     card,
   };
+}
+
+/** What comes to a worker lands in its host store. */
+function kvLayoutOf({ stator, engine, model, cache }: WorkerCard): string | undefined {
+  if (cache.hostBlocks === 0) return undefined;
+  return `${stator} ${engine} ${model.fingerprint} ${cache.blockTokens} ${cache.blockBytes}`;
 }
 
 /** Equal weights on equal engines of one machine are equally fast, whatever each measured at its start. */

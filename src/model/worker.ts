@@ -19,6 +19,8 @@ export interface Worker {
   hasEvents: boolean;
   /** Workers of one class are equally fast: model, engine and device. Without one it is its own. */
   class?: string | undefined;
+  /** KV moves between workers of which this is equal; undefined: it takes and gives none. */
+  kvLayout?: string | undefined;
   /** Undefined: it serves whole requests of anybody. */
   rules?: WorkerRules | undefined;
   prefill: PrefillCurve;

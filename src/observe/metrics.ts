@@ -65,6 +65,8 @@ export class Metrics implements Sink {
       'gauge',
       'Age of the last batch when it was taken.',
     );
+    this.#declare('stator_kv_moves_total', 'counter', 'Prefixes copied ahead of need, by result.');
+    this.#declare('stator_kv_moved_tokens_total', 'counter', 'Tokens whose KV that brought.');
     this.#declare('stator_rejections_total', 'counter', 'Requests refused, by reason.');
     this.#declare('stator_route_seconds', 'histogram', 'Time of one decision.');
     this.#declare('stator_active_sessions', 'gauge', 'Threads expected to come back.');
@@ -87,6 +89,10 @@ export class Metrics implements Sink {
       case 'kernel':
         if (note.fact.kind === 'arrived')
           this.observe('stator_route_seconds', {}, note.tookUs / 1e6);
+        if (note.fact.kind === 'replicated') {
+          this.add('stator_kv_moves_total', { result: note.fact.ok ? 'moved' : 'failed' });
+          this.add('stator_kv_moved_tokens_total', {}, note.fact.tokens);
+        }
         return;
       case 'asked':
       case 'feedLost':

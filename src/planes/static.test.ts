@@ -125,6 +125,7 @@ class Rig {
           return this.answer();
         },
         engine: (worker) => ({ worker }) as Engine,
+        movesKv: true,
         askUs: 1,
       },
     });

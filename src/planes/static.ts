@@ -21,6 +21,8 @@ export interface StaticWorkersSettings {
   workers: readonly StaticWorker[];
   fetchCard: (url: string) => Promise<unknown>;
   engine: (worker: WorkerId, url: string) => Engine;
+  /** Whether the gateway knows the secret that they want to hear with wishes about their KV. */
+  movesKv: boolean;
   /** Between questions. */
   askUs: number;
 }
@@ -98,10 +100,13 @@ class Member {
     this.#present = { id, run };
     const { url, events, replay, rules } = this.#worker;
     const ownEvents = card.events ?? undefined;
+    const { settings } = this.#parts;
+    const worker = { ...workerOf(id, card), rules };
+    if (!settings.movesKv) worker.kvLayout = undefined;
     this.#watchers.tell({
       kind: 'up',
-      worker: { ...workerOf(id, card), rules },
-      engine: this.#parts.settings.engine(id, url),
+      worker,
+      engine: settings.engine(id, url),
       events: events === undefined ? ownEvents : { endpoint: events, replay },
       about: aboutOf(card),
     });

@@ -28,6 +28,10 @@ export class Waiting {
     return 'taken';
   }
 
+  has(request: RequestId): boolean {
+    return this.#waiters.has(request);
+  }
+
   remove(request: RequestId): boolean {
     return this.#waiters.delete(request);
   }

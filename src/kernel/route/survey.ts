@@ -17,6 +17,7 @@ import type { Underway } from '../underway.ts';
 import type { WorkerState, Workers } from '../workers.ts';
 import { type Held, Pricing } from './cost.ts';
 import { obstacle } from './filter.ts';
+import type { Arriving, Replicator } from './replicate.ts';
 
 export interface SurveyParts {
   workers: Workers;
@@ -24,6 +25,7 @@ export interface SurveyParts {
   predicted: PredictedIndex;
   threads: Threads;
   underway: Underway;
+  replicator: Replicator;
   rng: Prng;
   requestsPerSlotMax: number;
 }
@@ -64,6 +66,7 @@ export class Survey {
       caution: this.#able.some((state) => state.curve !== curve) ? this.#parts.rng.next() : 1,
     });
     const underway = this.#parts.underway.depths(nowUs, request.hashes);
+    const arriving = this.#parts.replicator.arriving(nowUs, request.hashes);
     const { blockTokens } = request;
     // The engine always computes the last token: somebody has to make its logits.
     const usable = Math.max(0, Math.floor((request.promptTokens - 1) / blockTokens));
@@ -80,6 +83,13 @@ export class Survey {
       held.disk = Math.min(Math.max(known?.disk ?? 0, host), usable) * blockTokens;
       candidate.mode = mode;
       pricing.write(state, held, candidate);
+      if (candidate.awaits !== undefined) candidate.awaits = undefined;
+      const copy = mode === 'exact' ? arriving.get(candidate.worker) : undefined;
+      if (copy === undefined) continue;
+      const tokens = Math.min(copy.blocks, usable) * blockTokens;
+      if (tokens > held.disk) priceArriving(pricing, state, { held, copy, tokens });
+      // Those who would share it with it wait for it themselves: their time is in `waiting`.
+      else if (tokens > (known?.disk ?? 0) * blockTokens) candidate.awaits = copy.move;
     }
     return this.#able;
   }
@@ -136,4 +146,23 @@ export class Survey {
     const seat = thread && threads.seatOf(thread);
     return seat && { ...seat, runs: thread.running > 0 };
   }
+}
+
+/** Waits for a copy that is on its way there where that is quicker than doing without. */
+function priceArriving(
+  pricing: Pricing,
+  state: WorkerState,
+  { held, copy, tokens }: { held: Held; copy: Arriving; tokens: number },
+): void {
+  const { candidate } = state;
+  const withoutUs = candidate.totalUs;
+  const leftUs = Math.round(copy.leftUs);
+  pricing.write(state, { device: held.device, host: tokens, disk: tokens }, candidate);
+  if (candidate.totalUs + leftUs >= withoutUs) {
+    pricing.write(state, held, candidate);
+    return;
+  }
+  candidate.terms.fetch += leftUs;
+  candidate.totalUs += leftUs;
+  candidate.awaits = copy.move;
 }
