@@ -20,7 +20,7 @@ import { PredictedIndex } from './index/predicted.ts';
 import { Placing } from './placing.ts';
 import type { Policy } from './policy.ts';
 import { type Waiter, Waiting } from './queue/waiting.ts';
-import { whyNobody } from './route/filter.ts';
+import { isHopeless, whyNobody } from './route/filter.ts';
 import { makePolicy } from './route/policies.ts';
 import { Replicator } from './route/replicate.ts';
 import { Threads } from './session/threads.ts';
@@ -265,6 +265,13 @@ export class Kernel {
     }
     // Room appears only when those who wait were served first: nobody is overtaken here.
     if (this.#place(nowUs, waiter, orders)) return;
+    const states = this.#workers.serving(request.model);
+    const sentence = isHopeless(request, states) ? whyNobody(request, states) : undefined;
+    if (sentence !== undefined) {
+      const refused = { kind: 'reject', request: request.id, code: 'no_worker', sentence } as const;
+      orders.push({ ...refused, retryAfterUs: this.#settings.queueUsMax / 10 });
+      return;
+    }
     if (this.#waiting.push(waiter) === 'taken') return;
     orders.push({
       kind: 'reject',

@@ -54,6 +54,20 @@ test('where nobody may serve it, the refusal names every reason, and room is non
   );
 });
 
+test('a wish that no worker is made for is refused at once; one that may come true is not', () => {
+  const fleet = new Fleet();
+  fleet.joins('a');
+  const [reject] = fleet.asks({ ...WANTS, worker: 'nobody' as WorkerId });
+  assert.ok(reject.kind === 'reject' && reject.code === 'no_worker');
+  assert.match(reject.sentence, /1 is not the engine the request names/);
+  assert.ok((reject.retryAfterUs ?? 0) > 0);
+  fleet.tells({ kind: 'healthChanged', worker: 'a' as WorkerId, healthy: false });
+  const orders = fleet.asks({ ...WANTS, worker: 'a' as WorkerId });
+  assert.ok(!orders.some(({ kind }) => kind === 'reject' || kind === 'dispatch'));
+  const back = fleet.tells({ kind: 'healthChanged', worker: 'a' as WorkerId, healthy: true });
+  assert.ok(back.some(({ kind }) => kind === 'dispatch'));
+});
+
 test('a worker that is drained ends what it runs, takes nothing new, and serves again afterwards', () => {
   const fleet = new Fleet();
   fleet.joins('a');

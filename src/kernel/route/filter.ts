@@ -43,6 +43,16 @@ const REASONS = {
   labels: 'without the labels it asks for',
 } as const;
 
+/** Whether waiting mends nothing: each worker of the model, and there is one, is not meant for the request. */
+export function isHopeless(request: Arrival, states: readonly WorkerState[]): boolean {
+  return states.length > 0 && states.every((state) => isLasting(obstacle(request, state)));
+}
+
+/** Health and drains pass by themselves; room is no obstacle. */
+function isLasting(found: Obstacle | undefined): boolean {
+  return found !== undefined && found !== 'unwell' && found !== 'draining';
+}
+
 /** One sentence; undefined where somebody of the model's workers could serve it, given room. */
 export function whyNobody(request: Arrival, states: readonly WorkerState[]): string | undefined {
   if (states.length === 0) return 'No engine that serves this model is up; try again later.';
