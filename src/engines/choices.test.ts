@@ -1,9 +1,10 @@
 /** What a local engine makes of a shape: several answers, log probabilities, formats, vectors. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { RequestId, TenantId, WorkerId } from '../model/ids.ts';
+import { plainJob } from '../../test/plain-job.ts';
+import type { WorkerId } from '../model/ids.ts';
 import type { Part, Usage } from '../model/part.ts';
-import { FREE, GREEDY, type Shape } from '../model/request.ts';
+import { FREE, type Shape } from '../model/request.ts';
 import type { Embedding, Job } from '../ports.ts';
 import { SimClock } from '../sim/clock.ts';
 import { ModelTokens } from '../tokens/model-tokens.ts';
@@ -250,18 +251,9 @@ function textOf({ blocks }: Pick<Answer, 'blocks'>): string {
 }
 
 function jobOf(shape: Partial<Shape>, text = PROMPT): Job {
-  return {
-    id: 'r' as RequestId,
-    tenant: '' as TenantId,
-    model: 'm',
+  return plainJob({
     prompt: { kind: 'text', text },
-    sampling: GREEDY,
     outputTokensMax: 300,
-    stop: [],
     shape: { ...FREE, ...shape },
-    cacheSalt: '',
-    priority: 0,
-    forcedOutput: undefined,
-    engineData: false,
-  };
+  });
 }

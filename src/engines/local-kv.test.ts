@@ -5,11 +5,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { recompute } from '../../test/engine-twin.ts';
+import { plainJob } from '../../test/plain-job.ts';
 import { Prng } from '../base/prng.ts';
 import { GatewayError } from '../model/error.ts';
-import type { RequestId, TenantId, WorkerId } from '../model/ids.ts';
+import type { WorkerId } from '../model/ids.ts';
 import type { KvChain, KvExport } from '../model/kv-control.ts';
-import { FREE, GREEDY } from '../model/request.ts';
 import { SimClock } from '../sim/clock.ts';
 import { ModelTokens } from '../tokens/model-tokens.ts';
 import { toyVocabulary } from '../tokens/toy-vocabulary.test.ts';
@@ -289,19 +289,9 @@ async function taken(exported: KvExport): Promise<AsyncIterable<Uint8Array>> {
 }
 
 function jobOf(ids: Uint32Array, thread: string) {
-  return {
-    id: 'r' as RequestId,
-    tenant: '' as TenantId,
-    model: 'm',
+  return plainJob({
     prompt: { kind: 'tokens' as const, ids },
-    sampling: GREEDY,
     outputTokensMax: ANSWER_MAX,
-    stop: [],
-    shape: FREE,
-    cacheSalt: '',
-    priority: 0,
-    forcedOutput: undefined,
-    engineData: false,
     thread,
-  };
+  });
 }

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { plainJob } from '../../test/plain-job.ts';
 import { Prng } from '../base/prng.ts';
 import { GatewayError } from '../model/error.ts';
-import type { RequestId, TenantId, WorkerId } from '../model/ids.ts';
+import type { WorkerId } from '../model/ids.ts';
 import type { Part } from '../model/part.ts';
-import { FREE, GREEDY } from '../model/request.ts';
 import type { Job, Runner } from '../ports.ts';
 import { SimClock } from '../sim/clock.ts';
 import { ModelTokens } from '../tokens/model-tokens.ts';
@@ -273,19 +273,9 @@ class Rig {
 }
 
 function jobOf(text: string, changes: Partial<Job> = {}): Job {
-  return {
-    id: 'r' as RequestId,
-    tenant: '' as TenantId,
-    model: 'm',
+  return plainJob({
     prompt: { kind: 'text', text },
-    sampling: GREEDY,
     outputTokensMax: 30,
-    stop: [],
-    shape: FREE,
-    cacheSalt: '',
-    priority: 0,
-    forcedOutput: undefined,
-    engineData: false,
     ...changes,
-  };
+  });
 }

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { plainJob } from '../../test/plain-job.ts';
 import { GatewayError } from '../model/error.ts';
-import type { RequestId, TenantId, WorkerId } from '../model/ids.ts';
+import type { WorkerId } from '../model/ids.ts';
 import type { Part } from '../model/part.ts';
-import { type Chat, FREE, GREEDY } from '../model/request.ts';
+import type { Chat } from '../model/request.ts';
 import { Script } from '../model/script.ts';
 import type { Embedding, Engine, Job } from '../ports.ts';
 import { ModelTokens } from '../tokens/model-tokens.ts';
@@ -204,18 +205,7 @@ function signal(): AbortSignal {
 }
 
 function jobOf(prompt: Job['prompt'] = { kind: 'text', text: 'x' }): Job {
-  return {
-    id: 'r' as RequestId,
-    tenant: '' as TenantId,
-    model: 'm',
+  return plainJob({
     prompt,
-    sampling: GREEDY,
-    outputTokensMax: undefined,
-    stop: [],
-    shape: FREE,
-    cacheSalt: '',
-    priority: 0,
-    forcedOutput: undefined,
-    engineData: false,
-  };
+  });
 }

@@ -1,9 +1,10 @@
 /** Over real sockets on loopback, from the wire to what a gateway knows of the worker. */
+
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { Publisher } from 'zeromq';
+import { stored, until } from '../../test/kv-events.ts';
 import { Feed } from '../gateway/feed/feed.ts';
-import type { KvEvent } from '../model/block.ts';
 import type { WorkerId } from '../model/ids.ts';
 import type { Fact } from '../model/kernel-io.ts';
 import type { Note } from '../ports.ts';
@@ -21,10 +22,10 @@ const hasher = new ChainHasher({ fingerprint: '', blockTokens: BLOCK });
 
 test('what was published before and after arrives, and the worker is exact', async (t) => {
   const { log, publisher } = await published(t, 10_000);
-  for (let i = 0; i < 4000; i++) log.publish([stored(i)]);
+  for (let i = 0; i < 4000; i++) log.publish([stored(i, BLOCK)]);
   const heard = listen(t, publisher);
   await until(() => heard.known.size > 100);
-  for (let i = 4000; i < 5000; i++) log.publish([stored(i)]);
+  for (let i = 4000; i < 5000; i++) log.publish([stored(i, BLOCK)]);
   await until(() => heard.known.size === 5000);
   assert.equal(heard.mode, 'exact');
   assert.equal(heard.report.counts.lost, 0);
@@ -33,9 +34,9 @@ test('what was published before and after arrives, and the worker is exact', asy
 test('what the worker keeps no more is told as all that it holds', async (t) => {
   const { log, publisher } = await published(t, 10);
   log.tellsState(function* () {
-    for (let i = 100; i < 150; i++) yield [stored(i)];
+    for (let i = 100; i < 150; i++) yield [stored(i, BLOCK)];
   });
-  for (let i = 0; i < 150; i++) log.publish([stored(i)]);
+  for (let i = 0; i < 150; i++) log.publish([stored(i, BLOCK)]);
   for (let i = 0; i < 100; i++)
     log.publish([{ kind: 'removed', hashes: [BigInt(i)], tier: 'device' }]);
   const heard = listen(t, publisher);
@@ -58,10 +59,14 @@ test('batches that nobody can repeat are lost, until the engine clears its cache
   const publisher = await bound(t, 'tcp://127.0.0.1:*');
   const heard = listen(t, { endpoint: publisher.lastEndpoint ?? '', replay: undefined });
   const next = await sendUntil(publisher, 0, () => heard.report.counts.batches >= 2);
-  await publisher.send(['', sequence(next + 3), packEvents([stored(next + 3)], 1)]);
+  await publisher.send(['', sequence(next + 3), packEvents([stored(next + 3, BLOCK)], 1)]);
   await until(() => heard.report.counts.gaps > 0 && heard.report.counts.lost >= 3);
   assert.equal(heard.mode, 'predicted');
-  await publisher.send(['', sequence(next + 4), packEvents([{ kind: 'cleared' }, stored(7)], 2)]);
+  await publisher.send([
+    '',
+    sequence(next + 4),
+    packEvents([{ kind: 'cleared' }, stored(7, BLOCK)], 2),
+  ]);
   await until(() => heard.mode === 'exact' && heard.known.size === 1);
   assert.deepEqual([...heard.known], hashes(7, 8));
 });
@@ -82,11 +87,13 @@ test('an engine that restarted at the same address begins anew: its old blocks a
 test('what cannot be read is a warning, and what follows is taken', async (t) => {
   const { log, publisher } = await published(t, 1000);
   const heard = listen(t, publisher);
-  log.publish([stored(0)]);
+  log.publish([stored(0, BLOCK)]);
   await until(() => heard.known.size === 1);
   const live = heard.notes;
-  log.publish([{ ...(stored(1) as object), hashes: [], tokens: new Uint32Array(3) } as never]);
-  log.publish([stored(2)]);
+  log.publish([
+    { ...(stored(1, BLOCK) as object), hashes: [], tokens: new Uint32Array(3) } as never,
+  ]);
+  log.publish([stored(2, BLOCK)]);
   await until(() => heard.known.size === 2);
   assert.equal(live.filter(({ kind }) => kind === 'warning').length, 1);
   assert.equal(heard.report.counts.malformed, 1);
@@ -95,10 +102,10 @@ test('what cannot be read is a warning, and what follows is taken', async (t) =>
 test('after it was stopped nothing more is heard', async (t) => {
   const { log, publisher } = await published(t, 10);
   const heard = listen(t, publisher);
-  log.publish([stored(0)]);
+  log.publish([stored(0, BLOCK)]);
   await until(() => heard.known.size === 1);
   heard.feed.stop(W);
-  log.publish([stored(1)]);
+  log.publish([stored(1, BLOCK)]);
   for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
   assert.equal(heard.known.size, 1);
 });
@@ -164,29 +171,9 @@ async function sendUntil(publisher: Publisher, from: number, done: () => boolean
   let next = from;
   await until(done, () => {
     const number = next++;
-    return publisher.send(['', sequence(number), packEvents([stored(number)], number)]);
+    return publisher.send(['', sequence(number), packEvents([stored(number, BLOCK)], number)]);
   });
   return next;
-}
-
-async function until(done: () => boolean, meanwhile: () => unknown = () => {}): Promise<void> {
-  for (let i = 0; !done(); i++) {
-    assert.ok(i < 4000, 'it happens at last');
-    await meanwhile();
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
-
-function stored(number: number): KvEvent {
-  return {
-    kind: 'stored',
-    hashes: [BigInt(number)],
-    parent: undefined,
-    tokens: Uint32Array.from({ length: BLOCK }, () => number),
-    blockTokens: BLOCK,
-    tier: 'device',
-    extraKeys: [],
-  };
 }
 
 /** Our identities of the blocks, sorted. */

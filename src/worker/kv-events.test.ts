@@ -1,10 +1,11 @@
 /** A worker's events as server-sent events over a real socket, from its log to what a gateway knows. */
+
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { stored, until } from '../../test/kv-events.ts';
 import { Feed } from '../gateway/feed/feed.ts';
 import { router } from '../http/router.ts';
 import { HttpServer } from '../http/server.ts';
-import type { KvEvent } from '../model/block.ts';
 import type { WorkerId } from '../model/ids.ts';
 import type { Fact } from '../model/kernel-io.ts';
 import { SseFeed } from '../planes/sse-feed.ts';
@@ -20,12 +21,12 @@ test('what was published before and after arrives, also when less is kept than w
   for (const batchesMax of [1000, 3]) {
     const { log, url } = await served(t, batchesMax);
     log.tellsState(function* () {
-      for (let i = 0; i < log.next; i++) yield [stored(i)];
+      for (let i = 0; i < log.next; i++) yield [stored(i, BLOCK)];
     });
-    for (let i = 0; i < 50; i++) log.publish([stored(i)]);
+    for (let i = 0; i < 50; i++) log.publish([stored(i, BLOCK)]);
     const heard = listen(t, url);
     await until(() => heard.mode === 'exact' && heard.known.size === 50);
-    for (let i = 50; i < 100; i++) log.publish([stored(i)]);
+    for (let i = 50; i < 100; i++) log.publish([stored(i, BLOCK)]);
     await until(() => heard.known.size === 100);
     assert.equal(heard.mode, 'exact');
   }
@@ -78,23 +79,4 @@ function listen(t: TestContext, endpoint: string) {
   feed.start('w' as WorkerId, { endpoint, replay: undefined }, hasher);
   t.after(() => feed.close());
   return heard;
-}
-
-async function until(done: () => boolean): Promise<void> {
-  for (let i = 0; !done(); i++) {
-    assert.ok(i < 4000, 'it happens at last');
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
-
-function stored(number: number): KvEvent {
-  return {
-    kind: 'stored',
-    hashes: [BigInt(number)],
-    parent: undefined,
-    tokens: Uint32Array.from({ length: BLOCK }, () => number),
-    blockTokens: BLOCK,
-    tier: 'device',
-    extraKeys: [],
-  };
 }

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { plainJob } from '../../test/plain-job.ts';
 import { GatewayError } from '../model/error.ts';
-import type { RequestId, TenantId } from '../model/ids.ts';
 import type { Part } from '../model/part.ts';
-import { FREE, GREEDY } from '../model/request.ts';
 import type { Job } from '../ports.ts';
 import { RequestMetrics } from './request-metrics.ts';
 
@@ -103,19 +102,8 @@ function reader(metrics: RequestMetrics): (name: string, label?: string) => numb
 }
 
 function job(given: Partial<Job>): Job {
-  return {
-    id: 'r' as RequestId,
-    tenant: 't' as TenantId,
-    model: 'm',
+  return plainJob({
     prompt: { kind: 'text', text: '' },
-    sampling: GREEDY,
-    outputTokensMax: undefined,
-    stop: [],
-    shape: FREE,
-    cacheSalt: '',
-    priority: 0,
-    forcedOutput: undefined,
-    engineData: false,
     ...given,
-  };
+  });
 }

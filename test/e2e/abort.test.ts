@@ -5,12 +5,11 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { type BuiltWorker, buildWorker } from '../../src/cli/build-worker.ts';
 import { WorkerSettings } from '../../src/model/config.ts';
-import type { RequestId, TenantId } from '../../src/model/ids.ts';
 import type { Part } from '../../src/model/part.ts';
-import { FREE, GREEDY } from '../../src/model/request.ts';
 import type { StepPlan } from '../../src/model/step.ts';
 import type { Runner } from '../../src/ports.ts';
 import { demoModel } from '../../src/weights/demo-model.ts';
+import { plainJob } from '../plain-job.ts';
 import { CACHE, FOLDER, until } from './stack.ts';
 
 const PROMPT_TOKENS = 12_000;
@@ -110,20 +109,12 @@ function prefills(steps: readonly StepPlan[]): number[] {
 
 function generate(prompt: Uint32Array, tokens: number, signal: AbortSignal): AsyncIterable<Part> {
   return worker.engine.generate(
-    {
-      id: 'abort' as RequestId,
-      tenant: 'default' as TenantId,
+    plainJob({
       model: 'demo',
       prompt: { kind: 'tokens', ids: prompt },
-      sampling: GREEDY,
-      shape: FREE,
       outputTokensMax: tokens,
-      stop: [],
-      cacheSalt: '',
-      priority: 0,
       forcedOutput: ' the'.repeat(tokens),
-      engineData: false,
-    },
+    }),
     signal,
   );
 }

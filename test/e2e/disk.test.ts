@@ -5,9 +5,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { type BuiltWorker, buildWorker } from '../../src/cli/build-worker.ts';
 import { WorkerSettings } from '../../src/model/config.ts';
-import type { RequestId, TenantId } from '../../src/model/ids.ts';
-import { FREE, GREEDY } from '../../src/model/request.ts';
 import { demoModel } from '../../src/weights/demo-model.ts';
+import { plainJob } from '../plain-job.ts';
 import { CACHE, FOLDER, startWorker, until } from './stack.ts';
 
 const PROMPT_TOKENS = 1300;
@@ -107,20 +106,13 @@ async function answer(
   cacheSalt = '',
 ): Promise<{ digests: string; cachedTokens: number }> {
   const parts = engine.generate(
-    {
-      id: 'disk' as RequestId,
-      tenant: 'default' as TenantId,
+    plainJob({
       model: 'demo',
       prompt: { kind: 'tokens', ids: Uint32Array.from(idsOf(seed)) },
-      sampling: GREEDY,
-      shape: FREE,
       outputTokensMax: 3,
-      stop: [],
       cacheSalt,
-      priority: 0,
-      forcedOutput: undefined,
       engineData: true,
-    },
+    }),
     new AbortController().signal,
   );
   const digests: string[] = [];

@@ -4,10 +4,9 @@ import { test } from 'node:test';
 import { type Call, readSessions, type Session } from '../../src/bench/sessions.ts';
 import { type BuiltWorker, buildWorker } from '../../src/cli/build-worker.ts';
 import { WorkerSettings } from '../../src/model/config.ts';
-import type { RequestId, TenantId } from '../../src/model/ids.ts';
-import { FREE, GREEDY } from '../../src/model/request.ts';
 import { demoModel } from '../../src/weights/demo-model.ts';
 import { openaiChat } from '../../src/wire/openai-chat.ts';
+import { plainJob } from '../plain-job.ts';
 import { CACHE } from './stack.ts';
 
 const EXACT_CALLS = 50;
@@ -71,20 +70,12 @@ async function answer(
   const body = { model: 'demo', messages: call.messages, tools: session.tools };
   const { prompt } = openaiChat.parse(body);
   const parts = engine.generate(
-    {
-      id: 'exact' as RequestId,
-      tenant: 'default' as TenantId,
+    plainJob({
       model: 'demo',
       prompt,
-      sampling: GREEDY,
       outputTokensMax,
-      stop: [],
-      shape: FREE,
-      cacheSalt: '',
-      priority: 0,
-      forcedOutput: undefined,
       engineData: true,
-    },
+    }),
     new AbortController().signal,
   );
   const digests: string[] = [];

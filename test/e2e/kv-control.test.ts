@@ -7,10 +7,10 @@ import { after, before, test } from 'node:test';
 import { StatorEngine } from '../../src/engines/stator.ts';
 import { moveKv } from '../../src/engines/stator-kv.ts';
 import { GatewayError } from '../../src/model/error.ts';
-import type { RequestId, TenantId, WorkerId } from '../../src/model/ids.ts';
+import type { WorkerId } from '../../src/model/ids.ts';
 import type { KvChain } from '../../src/model/kv-control.ts';
-import { FREE, GREEDY } from '../../src/model/request.ts';
 import { KV_SECRET_HEADER } from '../../src/model/worker.ts';
+import { plainJob } from '../plain-job.ts';
 import { startWorker, until } from './stack.ts';
 
 const SECRET = 'a secret of this test';
@@ -273,21 +273,14 @@ async function answer(
   given: { thread: string; prompt: number; salt?: string },
 ): Promise<{ digests: string; cachedTokens: number }> {
   const parts = engine.generate(
-    {
-      id: 'kv' as RequestId,
-      tenant: 'default' as TenantId,
+    plainJob({
       model: 'demo',
       prompt: { kind: 'tokens', ids: promptOf(given.prompt) },
-      sampling: GREEDY,
       outputTokensMax: 4,
-      stop: [],
-      shape: FREE,
       cacheSalt: given.salt ?? '',
-      priority: 0,
-      forcedOutput: undefined,
       engineData: true,
       thread: given.thread,
-    },
+    }),
     NEVER,
   );
   const digests: string[] = [];

@@ -11,10 +11,9 @@ import { after, before, test } from 'node:test';
 import { Prng } from '../../src/base/prng.ts';
 import { type BuiltWorker, buildWorker } from '../../src/cli/build-worker.ts';
 import { WorkerSettings } from '../../src/model/config.ts';
-import type { RequestId, TenantId } from '../../src/model/ids.ts';
-import { FREE, GREEDY } from '../../src/model/request.ts';
 import { demoModel } from '../../src/weights/demo-model.ts';
 import { OVERHEAD_BYTES } from '../../src/worker/budget.ts';
+import { plainJob } from '../plain-job.ts';
 import { CACHE, FOLDER } from './stack.ts';
 
 const [OPERATIONS, SEEDS] = (process.env.STATOR_REAL_OPERATIONS ?? '80x1').split('x').map(Number);
@@ -115,20 +114,12 @@ async function ask(
 ): Promise<{ digests: string; cachedTokens: number } | undefined> {
   const leaving = new AbortController();
   const parts = engine.generate(
-    {
-      id: 'random' as RequestId,
-      tenant: 'default' as TenantId,
+    plainJob({
       model: 'demo',
       prompt: { kind: 'tokens', ids: Uint32Array.from(prompt) },
-      sampling: GREEDY,
-      shape: FREE,
       outputTokensMax: 2,
-      stop: [],
-      cacheSalt: '',
-      priority: 0,
-      forcedOutput: undefined,
       engineData: true,
-    },
+    }),
     leaving.signal,
   );
   if (leaves) setTimeout(() => leaving.abort(), prompt.length % 40);

@@ -1,11 +1,11 @@
 /** KV events over a real NATS server, from a worker's log to what a gateway knows of it. */
+
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { createServer } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { connect } from '@nats-io/transport-node';
 import { Feed } from '../../src/gateway/feed/feed.ts';
-import type { KvEvent } from '../../src/model/block.ts';
 import type { WorkerId } from '../../src/model/ids.ts';
 import type { Fact } from '../../src/model/kernel-io.ts';
 import type { NatsConnect } from '../../src/planes/nats-connection.ts';
@@ -15,6 +15,7 @@ import { WallClock } from '../../src/planes/wall-clock.ts';
 import { FEED_SETTINGS } from '../../src/sim/scene.ts';
 import { ChainHasher } from '../../src/tokens/block-hash.ts';
 import { KvEventLog } from '../../src/wire/kv-event-log.ts';
+import { stored, until } from '../kv-events.ts';
 
 const W = 'w' as WorkerId;
 const BLOCK = 4;
@@ -26,10 +27,10 @@ test('what was published before and after arrives, and the worker is exact', {
   skip,
 }, async (t) => {
   const rig = await Rig.start(t, 10_000);
-  for (let i = 0; i < 500; i++) rig.log.publish([stored(i)]);
+  for (let i = 0; i < 500; i++) rig.log.publish([stored(i, BLOCK)]);
   const heard = rig.listen(t);
   await until(() => heard.known.size === 500);
-  for (let i = 500; i < 1000; i++) rig.log.publish([stored(i)]);
+  for (let i = 500; i < 1000; i++) rig.log.publish([stored(i, BLOCK)]);
   await until(() => heard.known.size === 1000);
   assert.equal(heard.mode, 'exact');
 });
@@ -37,16 +38,16 @@ test('what was published before and after arrives, and the worker is exact', {
 test('what is kept no more is told as all that is held', { skip }, async (t) => {
   const rig = await Rig.start(t, 5);
   rig.log.tellsState(function* () {
-    for (let i = 0; i < 100; i++) yield [stored(i)];
+    for (let i = 0; i < 100; i++) yield [stored(i, BLOCK)];
   });
-  for (let i = 0; i < 100; i++) rig.log.publish([stored(i)]);
+  for (let i = 0; i < 100; i++) rig.log.publish([stored(i, BLOCK)]);
   const heard = rig.listen(t);
   await until(() => heard.mode === 'exact' && heard.known.size === 100);
 });
 
 test('a subject where nobody publishes proves nothing', { skip }, async (t) => {
   const rig = await Rig.start(t, 5);
-  rig.log.publish([stored(1)]);
+  rig.log.publish([stored(1, BLOCK)]);
   const heard = rig.listen(t, 'elsewhere');
   const right = rig.listen(t);
   await until(() => right.mode === 'exact');
@@ -112,23 +113,4 @@ function freePort(): Promise<number> {
       server.close(() => resolve(port));
     });
   });
-}
-
-async function until(done: () => boolean): Promise<void> {
-  for (let i = 0; !done(); i++) {
-    assert.ok(i < 4000, 'it happens at last');
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
-
-function stored(number: number): KvEvent {
-  return {
-    kind: 'stored',
-    hashes: [BigInt(number)],
-    parent: undefined,
-    tokens: Uint32Array.from({ length: BLOCK }, () => number),
-    blockTokens: BLOCK,
-    tier: 'device',
-    extraKeys: [],
-  };
 }
