@@ -199,10 +199,12 @@ async function isPacked(path: string): Promise<boolean> {
 }
 
 function documentsIn(folder: string): string[] {
-  return readdirSync(folder)
-    .filter((name) => /\.json(\.gz)?$/.test(name))
-    .sort()
-    .map((name) => join(folder, name));
+  const names = readdirSync(folder).sort();
+  const documents = names.filter((name) => /\.json(\.gz)?$/.test(name));
+  if (documents.length > 0) return documents.map((name) => join(folder, name));
+  const traces = names.filter((name) => /\.(jsonl|csv)(\.gz)?$/.test(name));
+  const mend = traces.length > 0 ? `; name a file of it: ${traces.slice(0, 5).join(', ')}` : '';
+  throw new TraceError(`The folder ${folder} holds no JSON documents${mend}.`);
 }
 
 /** A document in one line; what is no JSON goes on as it is, and its reader says so. */

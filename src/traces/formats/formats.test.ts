@@ -279,6 +279,10 @@ test('what is no trace is refused in one sentence', async () => {
   const cut = join(FOLDER, 'cut.jsonl.gz');
   writeFileSync(cut, gzipSync(Buffer.from('{"a":1}\n'.repeat(9999))).subarray(0, 60));
   await assert.rejects(readTrace(cut, { format: 'mooncake' }), refused(/is damaged/));
+  await assert.rejects(
+    readTrace(FOLDER),
+    refused(/no JSON documents; name a file of it: .*\.jsonl/),
+  );
 });
 
 let files = 0;
