@@ -65,4 +65,6 @@ export interface Usage {
   outputTokens: number;
   /** Prompt tokens the engine did not compute; undefined where it does not say. */
   cachedTokens: number | undefined;
+  /** Of the output tokens, those of reasoning; absent where nobody told them apart. */
+  reasoningTokens?: number;
 }

@@ -11,6 +11,12 @@ export interface Chat {
   toolChoice: ToolChoice;
   /** Whether the model should think; undefined leaves it to the template's default. */
   thinking: boolean | undefined;
+  /** How hard to think, in the client's word (`low`, `medium`, `high`, …); absent: as the template likes. */
+  effort?: string;
+  /** Reasoning of earlier turns stays in the prompt where the template leaves that open. */
+  keepsReasoning?: boolean;
+  /** Further variables of the chat template, as the client names them. */
+  templateArguments?: Readonly<Record<string, unknown>>;
   /** Whether the prompt ends where the answer begins; absent: it does. Only counting asks otherwise. */
   generationPrompt?: boolean;
 }
@@ -21,7 +27,11 @@ export type Message =
   | { role: 'assistant'; content: Content[]; reasoning: string | undefined; toolCalls: ToolCall[] }
   | { role: 'tool'; content: Content[]; toolCallId: string; isError: boolean };
 
-export type Content = { kind: 'text'; text: string } | { kind: 'image'; url: string };
+export type Content =
+  | { kind: 'text'; text: string }
+  | { kind: 'image'; url: string }
+  /** A document that is no text, as a data URL. */
+  | { kind: 'file'; url: string; name?: string };
 
 export interface ToolCall {
   id: string;
@@ -35,12 +45,15 @@ export interface Tool {
   description: string | undefined;
   /** JSON Schema of the arguments, as the client sent it, key order kept. */
   parameters: unknown;
+  /** It may be called, but stands in no list of tools: a tool's result told of it. */
+  deferred?: true;
 }
 
 export type ToolChoice =
   | { kind: 'auto' }
   | { kind: 'none' }
-  | { kind: 'required' }
+  /** `names`: one of these only. */
+  | { kind: 'required'; names?: readonly string[] }
   | { kind: 'named'; name: string };
 
 export interface Sampling {
@@ -65,6 +78,8 @@ export interface Shape {
   format: Format | undefined;
   /** How the model writes what stands around the format. */
   frame: AnswerFrame;
+  /** Whoever asked takes one tool call at a time: those behind the first are dropped. */
+  oneCall?: true;
 }
 
 export type Format =
@@ -117,7 +132,26 @@ export interface Hints {
   wants?: WorkerWants | undefined;
   /** Between gateway and worker: the thread the request belongs to. */
   thread?: string | undefined;
+  /** It goes ahead of all that have less, whatever else is said; absent: 0. */
+  strictPriority?: number;
+  /** Nobody waits for it: it runs only where nothing else does. */
+  whenIdle?: true;
+  /** Which signal told the priority; absent: none did. */
+  priorityBy?: string;
+  /** So long, in microseconds, the client wants the KV of its prompt kept; absent: as everybody's. */
+  retentionUs?: number;
+  /** Its next prompt may be computed ahead, once it is known. */
+  speculativePrefill?: true;
+  /** What the body calls its session, said outright. */
+  session?: string;
+  /** The session ends with this request. */
+  endsSession?: true;
+  /** Contradictions in what it asked for, and what counts; a sentence each. */
+  notes?: readonly string[];
 }
+
+/** Of an engine's jobs, those that pause while any other is there. */
+export const IDLE_PRIORITY = -(2 ** 30);
 
 export const NO_HINTS: Hints = {
   priority: 0,
@@ -144,3 +178,25 @@ export function textOf(content: readonly Content[]): string {
   for (const part of content) if (part.kind === 'text') texts.push(part.text);
   return texts.join('\n');
 }
+
+/**
+ * A tool's result as models read it: no template has a field for failure, so that its words say so,
+ * unless they begin with it anyway.
+ */
+export function resultContent({
+  content,
+  isError,
+}: Extract<Message, { role: 'tool' }>): readonly Content[] {
+  if (!isError || SAYS_ERROR.test(textOf(content))) return content;
+  return [{ kind: 'text', text: 'Error:' }, ...content];
+}
+
+const SAYS_ERROR = /^\W*(?:[\w]+_)?error/i;
+
+/** How chat templates call it, those of GLM, Nemotron, Qwen, Laguna and LFM. */
+export const KEEPS_REASONING = {
+  clear_thinking: false,
+  truncate_history_thinking: false,
+  preserve_thinking: true,
+  keep_past_thinking: true,
+};

@@ -1,11 +1,20 @@
 /** A conversation as chat templates read it: the shape transformers and vLLM hand to them. */
 import { GatewayError } from '../model/error.ts';
-import { type Chat, type Content, type Message, type Tool, textOf } from '../model/request.ts';
-import type { RenderForm } from './render-form.ts';
+import {
+  type Chat,
+  type Content,
+  KEEPS_REASONING,
+  type Message,
+  resultContent,
+  type Tool,
+  textOf,
+} from '../model/request.ts';
+import { EFFORTS, type RenderForm } from './render-form.ts';
 import { readJson } from './template/json.ts';
 import type { Template } from './template/template.ts';
 import { TemplateError, TemplateRefusal } from './template/template-error.ts';
 import { isDict } from './template/values.ts';
+import { fittingTurns } from './turn-form.ts';
 
 /** Texts of special tokens that templates write themselves; absent where the model has none. */
 export interface TokenNames {
@@ -36,27 +45,83 @@ export function templateInput(
   chat: Chat,
   { form, ...names }: RenderSettings,
 ): Record<string, unknown> {
-  const input: Record<string, unknown> = {
-    messages: chat.messages.map((message) => messageInput(message, form)),
-    tools: chat.tools.length > 0 ? chat.tools.map(toolInput) : null,
+  const tools = chat.tools.filter(({ deferred }) => !deferred);
+  const effort = chat.effort === undefined ? undefined : effortFor(chat.effort, form);
+  return {
+    // Templates of different makers have different names for the same.
+    ...(chat.thinking !== undefined && { enable_thinking: chat.thinking, thinking: chat.thinking }),
+    ...(effort !== undefined && { reasoning_effort: effort }),
+    ...(chat.keepsReasoning && KEEPS_REASONING),
+    ...chat.templateArguments,
+    messages: fittingTurns(textTurns(chat), form.turns).map((message) =>
+      messageInput(message, form),
+    ),
+    tools:
+      tools.length > 0 || form.needsToolList ? tools.map((tool) => toolInput(tool, form)) : null,
     documents: null,
     add_generation_prompt: chat.generationPrompt ?? true,
     ...names,
   };
-  if (chat.thinking !== undefined) input.enable_thinking = chat.thinking;
-  return input;
+}
+
+/** The nearest word that the template takes, rather more than less; undefined where it may take none. */
+function effortFor(asked: string, { effortsRefused }: RenderForm): string | undefined {
+  if (effortsRefused.size > 0 && !EFFORTS.includes(asked)) return undefined;
+  if (!effortsRefused.has(asked)) return asked;
+  const distance = (effort: string) => {
+    const steps = EFFORTS.indexOf(effort) - EFFORTS.indexOf(asked);
+    return steps >= 0 ? steps : 0.5 - steps;
+  };
+  const taken = EFFORTS.filter((effort) => !effortsRefused.has(effort));
+  return taken.sort((a, b) => distance(a) - distance(b))[0];
+}
+
+/**
+ * Images and other files that a question is about are refused. Where they lie in the history, a tool
+ * brought them, or the client is an agent, the model is told of them: what is refused once would be in
+ * all further requests of the session and end it for good.
+ */
+function textTurns({ messages, tools }: Chat): Message[] {
+  const isAgent = tools.length > 0;
+  const now = messages.findLastIndex(({ role }) => role === 'assistant');
+  return messages.map((message, i) => {
+    const unread = message.content.find(({ kind }) => kind !== 'text');
+    if (unread === undefined) return message;
+    if (message.role === 'user' && i > now && !isAgent) throw unreadable(unread);
+    return { ...message, content: message.content.map(readable) };
+  });
+}
+
+function unreadable({ kind }: Content): GatewayError {
+  const sentence =
+    kind === 'image'
+      ? 'This model reads text only: send the request without its images.'
+      : 'This model reads text only: send what the documents say as text.';
+  return new GatewayError('invalid_request', sentence, { param: 'messages' });
+}
+
+function readable(part: Content): Content {
+  if (part.kind === 'text') return part;
+  const what = part.kind === 'file' && part.name !== undefined ? `file ${part.name}` : part.kind;
+  return { kind: 'text', text: `[${what}: this model reads text only and cannot see it]` };
 }
 
 function messageInput(message: Message, form: RenderForm): Record<string, unknown> {
-  const content = contentInput(message.content, form);
   if (message.role === 'tool') {
+    const content = contentInput(resultContent(message), form);
     return { role: 'tool', content, tool_call_id: message.toolCallId };
   }
+  const content = contentInput(message.content, form);
   if (message.role !== 'assistant') return { role: message.role, content };
   const input: Record<string, unknown> = { role: 'assistant', content };
-  if (message.reasoning !== undefined) input.reasoning_content = message.reasoning;
+  if (message.reasoning !== undefined) input[form.reasoningField] = message.reasoning;
   if (message.toolCalls.length > 0) {
-    if (form.emptyContentAsNull && textOf(message.content) === '') input.content = null;
+    const words = textOf(message.content);
+    if (form.joinsWords && message.reasoning !== undefined && words !== '') {
+      input[form.reasoningField] = `${message.reasoning}\n\n${words}`;
+      input.content = contentInput([], form);
+    }
+    if (form.emptyContentAsNull && words === '') input.content = null;
     input.tool_calls = message.toolCalls.map(({ id, name, argumentsJson }) => ({
       id,
       type: 'function',
@@ -70,13 +135,6 @@ function messageInput(message: Message, form: RenderForm): Record<string, unknow
 }
 
 function contentInput(content: readonly Content[], form: RenderForm): unknown {
-  if (content.some(({ kind }) => kind === 'image')) {
-    throw new GatewayError(
-      'invalid_request',
-      'This model reads text only: send the request without its images.',
-      { param: 'messages' },
-    );
-  }
   const text = textOf(content);
   return form.contentAsParts ? [{ type: 'text', text }] : text;
 }
@@ -96,9 +154,14 @@ function argumentsInput(json: string): unknown {
   }
 }
 
-function toolInput({ name, description, parameters }: Tool): Record<string, unknown> {
+function toolInput(
+  { name, description, parameters }: Tool,
+  { needsParameters, needsDescription }: RenderForm,
+): Record<string, unknown> {
   const about: Record<string, unknown> = { name };
   if (description !== undefined) about.description = description;
+  else if (needsDescription) about.description = '';
   if (parameters !== undefined) about.parameters = parameters;
+  else if (needsParameters) about.parameters = { type: 'object', properties: {} };
   return { type: 'function', function: about };
 }

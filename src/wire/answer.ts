@@ -4,7 +4,8 @@ import type { GatewayError } from '../model/error.ts';
 import type { Finish, Part, TokenLogprob, Usage } from '../model/part.ts';
 
 export type AnswerBlock =
-  | { kind: 'text'; text: string }
+  /** `logprobs` of its own tokens, where they were asked for. */
+  | { kind: 'text'; text: string; logprobs?: TokenLogprob[] }
   | { kind: 'reasoning'; text: string }
   | { kind: 'toolCall'; id: string; name: string; argumentsJson: string };
 
@@ -37,7 +38,7 @@ export class AnswerFold {
       case 'toolArguments': {
         const choice = this.#choice(part.choice ?? 0);
         choice.logprobs.push(...(part.logprobs ?? []));
-        return addTo(choice.blocks, part);
+        return addToBlocks(choice.blocks, part);
       }
       case 'ended':
         this.#finishes.set(part.choice, part.finish);
@@ -71,7 +72,8 @@ export class AnswerFold {
   }
 }
 
-function addTo(
+/** The last block goes on, or another one begins. */
+export function addToBlocks(
   blocks: AnswerBlock[],
   part: Extract<Part, { kind: 'text' | 'reasoning' | 'toolCall' | 'toolArguments' }>,
 ): void {
@@ -80,8 +82,15 @@ function addTo(
     blocks.push({ kind: 'toolCall', id: part.id, name: part.name, argumentsJson: '' });
   } else if (part.kind === 'toolArguments') {
     if (last?.kind === 'toolCall') last.argumentsJson += part.text;
-  } else if (part.text !== '') {
-    if (last?.kind === part.kind) last.text += part.text;
-    else blocks.push({ kind: part.kind, text: part.text });
+  } else {
+    if (part.text !== '') {
+      if (last?.kind === part.kind) last.text += part.text;
+      else blocks.push({ kind: part.kind, text: part.text });
+    }
+    const block = blocks[blocks.length - 1];
+    if (part.kind === 'text' && block?.kind === 'text' && part.logprobs !== undefined) {
+      block.logprobs ??= [];
+      block.logprobs.push(...part.logprobs);
+    }
   }
 }

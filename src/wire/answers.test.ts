@@ -74,6 +74,38 @@ for (const [name, parts] of Object.entries(ANSWERS)) {
   });
 }
 
+test('a call that was cut: stream and whole answer hold as much of its input', () => {
+  const parts = [call(0, 'ls'), args(0, '{"path": "a", "depth": 1'), done({ kind: 'length' })];
+  const input = (body: { content: unknown[] }) => (body.content[0] as { input: unknown }).input;
+  assert.deepEqual(input(whole(anthropicMessages, parts) as ClientMessage), { path: 'a' });
+  const sent = streamed(anthropicMessages, parts);
+  assert.match(sent, /"partial_json":"\{\\"path\\": \\"a\\", \\"depth\\": 1"/);
+});
+
+test('thinking that is not to be shown travels in its signature, streamed and not', () => {
+  const sealed = { thinking: { type: 'adaptive', display: 'omitted' } };
+  const parts = ANSWERS.reasoning;
+  const message = readMessages(streamed(anthropicMessages, parts, sealed));
+  assert.deepEqual(message, messageOf(whole(anthropicMessages, parts, sealed)));
+  const messages = [{ role: 'user', content: 'x' }, message];
+  const { prompt } = askOf(anthropicMessages, { messages });
+  const answer = prompt.kind === 'chat' ? prompt.chat.messages[1] : undefined;
+  assert.ok(answer?.role === 'assistant');
+  assert.equal(answer.reasoning, 'hm, yes');
+  assert.doesNotMatch(streamed(anthropicMessages, parts, sealed), /hm, |thinking_delta/);
+});
+
+test('tokens of reasoning are told in each wire’s own field', () => {
+  const usage = { ...USAGE, reasoningTokens: 7 };
+  const parts: Part[] = [thought('hm'), { kind: 'done', finish: { kind: 'stop' }, usage }];
+  const chat = readChat(streamed(openaiChat, parts)).usage as Record<string, unknown>;
+  assert.deepEqual(chat.completion_tokens_details, { reasoning_tokens: 7 });
+  const messages = readMessages(streamed(anthropicMessages, parts)).usage as unknown;
+  assert.deepEqual((messages as Record<string, unknown>).output_tokens_details, {
+    thinking_tokens: 7,
+  });
+});
+
 test('each wire says how an answer ended in its own words', () => {
   const chat = (name: string) => readChat(streamed(openaiChat, ANSWERS[name])).finish_reason;
   const messages = (name: string) => readMessages(streamed(anthropicMessages, ANSWERS[name]));
@@ -172,12 +204,12 @@ function streamed(wire: Wire, parts: readonly Part[], changes?: Record<string, u
   return framer.open() + parts.map((part) => framer.part(part)).join('');
 }
 
-function whole(wire: Wire, parts: readonly Part[]): unknown {
+function whole(wire: Wire, parts: readonly Part[], changes?: Record<string, unknown>): unknown {
   const fold = new AnswerFold();
   for (const part of parts) fold.add(part);
   const answer = fold.answer(undefined);
   assert.ok(answer);
-  return wire.whole(askOf(wire), OPENING, answer);
+  return wire.whole(askOf(wire, changes), OPENING, answer);
 }
 
 /** A whole chat completion in the shape that the reader of streams gives. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { recorded } from '../../test/recorded.ts';
+import type { GatewayError } from '../model/error.ts';
 import type { Chat, Message } from '../model/request.ts';
 import { anthropicMessages } from './anthropic-messages.ts';
 import type { Ask } from './wire.ts';
@@ -43,10 +44,13 @@ test('every recorded message request is read and nothing of it is lost', () => {
       name: string;
       description: string;
       input_schema: unknown;
+      defer_loading?: boolean;
     }[];
+    // Nothing in these recordings refers to a deferred tool: no model is told of one.
+    const listed = tools.filter(({ defer_loading }) => defer_loading !== true);
     assert.equal(
       JSON.stringify(chat.tools.map((t) => [t.name, t.description, t.parameters])),
-      JSON.stringify(tools.map((t) => [t.name, t.description, t.input_schema])),
+      JSON.stringify(listed.map((t) => [t.name, t.description, t.input_schema])),
       `${name}: tools in order, with their keys in order`,
     );
     assert.equal(ask.outputTokensMax, body.max_tokens);
@@ -164,6 +168,25 @@ test('a system message without a word, which only carries settings, is no turn',
     ],
   });
   assert.deepEqual(chatOf(ask).messages.map(told), [{ role: 'user', texts: ['x'] }]);
+});
+
+test('a conversation that the server should hold is refused in the words its clients act on', () => {
+  const whole = { model: 'm', max_tokens: 1, messages: [{ role: 'user', content: 'x' }] };
+  for (const thread of [{ type: 'create' }, { type: 'continue', previous_message_id: 'msg_1' }]) {
+    assert.throws(
+      () => anthropicMessages.parse({ ...whole, thread }),
+      (thrown: GatewayError) => {
+        assert.equal(thrown.status, 400);
+        const { error } = anthropicMessages.error(thrown) as { error: { details: unknown } };
+        assert.deepEqual(error.details, {
+          error_code: 'thread_unsupported_request',
+          unsupported: ['thread'],
+        });
+        return true;
+      },
+    );
+  }
+  assert.equal(anthropicMessages.parse({ ...whole, thread: null }).model, 'm');
 });
 
 test('thinking is off unless it was asked for; the session comes out of the user id', () => {

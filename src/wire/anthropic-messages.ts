@@ -1,7 +1,9 @@
 /** POST /v1/messages: Anthropic's Messages API, with system messages anywhere as Claude Code sends them. */
-import type { Chat, Content, Message, Tool, ToolCall, ToolChoice } from '../model/request.ts';
-import { type Format, FREE, GREEDY, NO_HINTS } from '../model/request.ts';
-import { AnthropicFramer, anthropicError, anthropicWhole } from './anthropic-frames.ts';
+import type { Chat, Message } from '../model/request.ts';
+import { type Format, FREE, GREEDY } from '../model/request.ts';
+import { readAssistant, readContent, readUser } from './anthropic-content.ts';
+import { AnthropicFramer, anthropicError, anthropicWhole, THREAD } from './anthropic-frames.ts';
+import { AnthropicTools } from './anthropic-tools.ts';
 import {
   type Json,
   list,
@@ -18,32 +20,45 @@ import {
 } from './fields.ts';
 import { readHints } from './hints.ts';
 import { formatOf } from './shape.ts';
+import { dispatching } from './tool-dispatch.ts';
 import type { Ask, Wire } from './wire.ts';
 
 export const anthropicMessages: Wire = {
   name: 'anthropic-messages',
   parse,
-  framer: (_ask, opening) => new AnthropicFramer(opening),
+  framer: (ask, opening) => dispatching(ask, new AnthropicFramer(ask, opening)),
   whole: anthropicWhole,
   error: anthropicError,
 };
 
 function parse(input: unknown): Ask {
   const body = object(input, 'the body');
+  // A turn without the conversation before it would be answered, and make no sense.
+  if (body.thread != null) throw wrong(THREAD, 'is not held here: send the whole conversation');
   const model = string(body.model, 'model');
-  const messages = list(body.messages, 'messages').flatMap(readMessage);
+  const tools = new AnthropicTools(body.tools);
+  const messages = list(body.messages, 'messages').flatMap((message, i) =>
+    readMessage(message, `messages[${i}]`, tools),
+  );
   if (messages.length === 0) throw wrong('messages', 'must hold at least one message');
-  const system = readContent(body.system, 'system');
+  const system = readContent(body.system, 'system', tools);
   if (system.length > 0) messages.unshift({ role: 'system', content: system });
   const outputTokensMax = optionalCount(body.max_tokens, 'max_tokens', 1);
   if (outputTokensMax === undefined) throw wrong('max_tokens', 'is required');
+  const config = optionalObject(body.output_config, 'output_config');
+  const effort = optionalString(config?.effort, 'output_config.effort');
+  const thinking = readThinking(body);
+  const edits = readEdits(body);
   const chat: Chat = {
     model,
     messages,
-    tools: optionalList(body.tools, 'tools').flatMap(readTool),
-    toolChoice: readToolChoice(body.tool_choice),
-    thinking: readThinking(body),
+    tools: tools.tools(),
+    toolChoice: tools.choice(body.tool_choice),
+    thinking: thinking.isOn,
+    ...(effort !== undefined && { effort }),
+    ...(edits?.keepsThinking && { keepsReasoning: true }),
   };
+  const isSingle = takesOneCall(body);
   return {
     model,
     prompt: { kind: 'chat', chat },
@@ -55,29 +70,33 @@ function parse(input: unknown): Ask {
     },
     outputTokensMax,
     stop: stopStrings(body.stop_sequences, 'stop_sequences'),
-    shape: { ...FREE, format: formatOf(chat, readOutputFormat(body), { many: !isSingle(body) }) },
-    hints: body.nvext === undefined ? NO_HINTS : readHints(body),
+    shape: {
+      ...FREE,
+      format: formatOf(chat, readOutputFormat(body), { many: !isSingle }),
+      ...(isSingle && { oneCall: true }),
+    },
+    hints: readHints(body),
     stream: optionalBoolean(body.stream, 'stream') ?? false,
     includeUsage: true,
     names: readNames(body),
+    messages: { sealsThinking: thinking.isSealed, edits: edits !== undefined },
   };
 }
 
-/** One message of theirs may be several of ours: tool results come as blocks of a user message. */
-function readMessage(input: unknown, i: number): Message[] {
-  const where = `messages[${i}]`;
+function readMessage(input: unknown, where: string, tools: AnthropicTools): Message[] {
   const message = object(input, where);
   const role = string(message.role, `${where}.role`);
+  const at = `${where}.content`;
   switch (role) {
     case 'system': {
       // Claude Code sends some without a word, only to carry settings: they are no turn.
-      const content = readContent(message.content, `${where}.content`);
+      const content = readContent(message.content, at, tools);
       return content.length === 0 ? [] : [{ role: 'system', content }];
     }
     case 'user':
-      return readUser(message.content, `${where}.content`);
+      return readUser(message.content, at, tools);
     case 'assistant':
-      return [readAssistant(message.content, `${where}.content`)];
+      return [readAssistant(message.content, at, tools)];
     default:
       throw wrong(
         `${where}.role`,
@@ -86,125 +105,7 @@ function readMessage(input: unknown, i: number): Message[] {
   }
 }
 
-function readUser(input: unknown, where: string): Message[] {
-  const messages: Message[] = [];
-  let content: Content[] = [];
-  const flush = () => {
-    if (content.length > 0) messages.push({ role: 'user', content });
-    content = [];
-  };
-  for (const [at, block] of blocks(input, where)) {
-    if (block.type === 'tool_result') {
-      flush();
-      messages.push({
-        role: 'tool',
-        content: readContent(block.content, `${at}.content`),
-        toolCallId: string(block.tool_use_id, `${at}.tool_use_id`),
-        isError: optionalBoolean(block.is_error, `${at}.is_error`) ?? false,
-      });
-    } else {
-      content.push(...readBlock(block, at));
-    }
-  }
-  flush();
-  if (messages.length === 0) messages.push({ role: 'user', content: [] });
-  return messages;
-}
-
-function readAssistant(input: unknown, where: string): Message {
-  const content: Content[] = [];
-  const toolCalls: ToolCall[] = [];
-  let reasoning: string | undefined;
-  for (const [at, block] of blocks(input, where)) {
-    switch (block.type) {
-      case 'thinking':
-        reasoning = (reasoning ?? '') + string(block.thinking, `${at}.thinking`);
-        break;
-      case 'redacted_thinking':
-        break;
-      case 'tool_use':
-        toolCalls.push({
-          id: string(block.id, `${at}.id`),
-          name: string(block.name, `${at}.name`),
-          argumentsJson: JSON.stringify(object(block.input ?? {}, `${at}.input`)),
-        });
-        break;
-      default:
-        content.push(...readBlock(block, at));
-    }
-  }
-  return { role: 'assistant', content, reasoning, toolCalls };
-}
-
-function readContent(input: unknown, where: string): Content[] {
-  const content: Content[] = [];
-  for (const [at, block] of blocks(input, where)) content.push(...readBlock(block, at));
-  return content;
-}
-
-function readBlock(block: Json, where: string): Content[] {
-  switch (block.type) {
-    case 'text':
-      return [{ kind: 'text', text: string(block.text, `${where}.text`) }];
-    case 'image': {
-      const source = object(block.source, `${where}.source`);
-      const url = optionalString(source.url, `${where}.source.url`);
-      if (url !== undefined) return [{ kind: 'image', url }];
-      const data = string(source.data, `${where}.source.data`);
-      const media = string(source.media_type, `${where}.source.media_type`);
-      return [{ kind: 'image', url: `data:${media};base64,${data}` }];
-    }
-    // References to deferred tools carry no text for the model.
-    case 'tool_reference':
-      return [];
-    default:
-      throw wrong(
-        `${where}.type`,
-        `is ${JSON.stringify(String(block.type).slice(0, 40))}, which no model here understands`,
-      );
-  }
-}
-
-/** A string is one text block: Claude Code sends the same content both ways. */
-function blocks(input: unknown, where: string): [string, Json][] {
-  if (input === undefined || input === null) return [];
-  if (typeof input === 'string') return [[where, { type: 'text', text: input }]];
-  if (!Array.isArray(input)) throw wrong(where, 'must be a string or a list of blocks');
-  return input.map((block, i) => [`${where}[${i}]`, object(block, `${where}[${i}]`)]);
-}
-
-/** Tools without a schema are the vendor's own: a model behind us cannot call them. */
-function readTool(input: unknown, i: number): Tool[] {
-  const where = `tools[${i}]`;
-  const tool = object(input, where);
-  if (tool.input_schema === undefined) return [];
-  return [
-    {
-      name: string(tool.name, `${where}.name`),
-      description: optionalString(tool.description, `${where}.description`),
-      parameters: optionalObject(tool.input_schema, `${where}.input_schema`),
-    },
-  ];
-}
-
-function readToolChoice(input: unknown): ToolChoice {
-  const choice = optionalObject(input, 'tool_choice');
-  switch (choice?.type) {
-    case undefined:
-    case 'auto':
-      return { kind: 'auto' };
-    case 'none':
-      return { kind: 'none' };
-    case 'any':
-      return { kind: 'required' };
-    case 'tool':
-      return { kind: 'named', name: string(choice.name, 'tool_choice.name') };
-    default:
-      throw wrong('tool_choice.type', 'must be auto, any, tool or none');
-  }
-}
-
-function isSingle(body: Json): boolean {
+function takesOneCall(body: Json): boolean {
   const choice = optionalObject(body.tool_choice, 'tool_choice');
   const at = 'tool_choice.disable_parallel_tool_use';
   return optionalBoolean(choice?.disable_parallel_tool_use, at) ?? false;
@@ -221,10 +122,28 @@ function readOutputFormat(body: Json): Format | undefined {
   return { kind: 'schema', schema: object(format.schema, 'output_format.schema') };
 }
 
-/** Thinking is off unless the client asks for it, as the API defines. */
-function readThinking(body: Json): boolean {
+/** Thinking is off unless the client asks for it, as the API defines; `omitted`: not to be shown. */
+function readThinking(body: Json): { isOn: boolean; isSealed: boolean } {
   const thinking = optionalObject(body.thinking, 'thinking');
-  return thinking?.type === 'enabled' || thinking?.type === 'adaptive';
+  return {
+    isOn: thinking?.type === 'enabled' || thinking?.type === 'adaptive',
+    isSealed: thinking?.display === 'omitted',
+  };
+}
+
+/**
+ * `context_management`: undefined where the request has none. Nothing is cleared here, as the API allows
+ * where a trigger is not reached; but thinking that is to be kept is kept.
+ */
+function readEdits(body: Json): { keepsThinking: boolean } | undefined {
+  const management = optionalObject(body.context_management, 'context_management');
+  if (management === undefined) return undefined;
+  const edits = optionalList(management.edits, 'context_management.edits');
+  const keepsThinking = edits.some((edit, i) => {
+    const { type, keep } = object(edit, `context_management.edits[${i}]`);
+    return keep === 'all' && /^clear_thinking_/.test(String(type));
+  });
+  return { keepsThinking };
 }
 
 /** Claude Code packs its ids as JSON into a string. */

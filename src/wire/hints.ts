@@ -4,6 +4,7 @@ import type { WorkerWants } from '../model/kernel-io.ts';
 import type { Hints, Sampling } from '../model/request.ts';
 import {
   type Json,
+  optionalBoolean,
   optionalCount,
   optionalList,
   optionalNumber,
@@ -13,6 +14,9 @@ import {
   tokenIds,
   wrong,
 } from './fields.ts';
+import type { Headers } from './headers.ts';
+import { headedPriority, isForIdle, type Priority, readPriority } from './priority.ts';
+import { readRetention } from './retention.ts';
 
 /** As the OpenAI API defines it where it says nothing: sample at temperature 1. */
 export function readSampling(body: Json): Sampling {
@@ -42,21 +46,26 @@ function readTopK(body: Json): number {
   return Math.max(0, topK);
 }
 
-/** `nvext` as Dynamo's frontend reads it, and vLLM's `cache_salt` and `priority` at the root. */
+/** `nvext` as Dynamo's frontend reads it, and what others mean the same by. Fields we do not know do not count. */
 export function readHints(body: Json): Hints {
   const nvext = optionalObject(body.nvext, 'nvext') ?? {};
   const agent = optionalObject(nvext.agent_hints, 'nvext.agent_hints') ?? {};
-  const bounds = { min: -(2 ** 31) + 1, max: 2 ** 31 - 1 };
-  const important = optionalNumber(agent.priority, 'nvext.agent_hints.priority', bounds);
-  const first = optionalNumber(body.priority, 'priority', bounds);
+  const control = optionalObject(nvext.session_control, 'nvext.session_control');
   const thread = optionalString(nvext.thread, 'nvext.thread');
+  const speculates = optionalBoolean(
+    agent.speculative_prefill,
+    'nvext.agent_hints.speculative_prefill',
+  );
+  const session = optionalString(control?.session_id, SESSION_CONTROL);
+  const priority = readPriority(body, agent);
+  const retention = readRetention(body, control);
+  const salt = readSalt(body, nvext);
+  const notes = [...priority.notes, ...retention.notes, ...salt.notes];
   return {
-    // Dynamo's grows with importance, vLLM's falls: ours is Dynamo's.
-    priority: important ?? (first ? -first : 0),
+    ...prioritised(priority),
+    ...(isForIdle(body) && { whenIdle: true as const }),
     outputTokensExpected: optionalCount(agent.osl, 'nvext.agent_hints.osl', 0),
-    cacheSalt:
-      optionalString(nvext.cache_salt, 'nvext.cache_salt') ??
-      optionalString(body.cache_salt, 'cache_salt'),
+    cacheSalt: salt.value,
     forcedOutput: Array.isArray(nvext.forced_output)
       ? tokenIds(nvext.forced_output, 'nvext.forced_output')
       : optionalString(nvext.forced_output, 'nvext.forced_output'),
@@ -65,7 +74,40 @@ export function readHints(body: Json): Hints {
       string(field, `nvext.extra_fields[${i}]`),
     ),
     ...(thread !== undefined && { thread }),
+    ...(speculates && { speculativePrefill: true as const }),
+    ...(retention.us !== undefined && { retentionUs: retention.us }),
+    ...(session !== undefined && session !== '' && { session }),
+    ...(control?.action === 'close' && { endsSession: true as const }),
+    ...(notes.length > 0 && { notes }),
   };
+}
+
+/** The field in which Dynamo's clients used to open, bind and close sessions. */
+export const SESSION_CONTROL = 'nvext.session_control.session_id';
+
+/** What headers say counts before the body. */
+export function headedHints(hints: Hints, headers: Headers): Hints {
+  const { priority: value, strictPriority: strict = 0, priorityBy: by } = hints;
+  const said = headedPriority({ value, strict, by, notes: [] }, headers);
+  const notes = [...(hints.notes ?? []), ...said.notes];
+  return { ...hints, ...prioritised(said), ...(notes.length > 0 && { notes }) };
+}
+
+function prioritised({ value, strict, by }: Priority) {
+  return {
+    priority: value,
+    ...(strict > 0 && { strictPriority: strict }),
+    ...(by !== undefined && { priorityBy: by }),
+  };
+}
+
+/** Ours and Dynamo's, or vLLM's at the root. */
+function readSalt(body: Json, nvext: Json): { value: string | undefined; notes: string[] } {
+  const inner = optionalString(nvext.cache_salt, 'nvext.cache_salt');
+  const outer = optionalString(body.cache_salt, 'cache_salt');
+  const differ = inner !== undefined && outer !== undefined && inner !== outer;
+  const notes = differ ? ['cache_salt differs from nvext.cache_salt, which counts.'] : [];
+  return { value: inner ?? outer, notes };
 }
 
 /** `nvext.routing`: what the request asks of the worker that serves it. */

@@ -121,7 +121,8 @@ const MESSAGES_ONLY: [Record<string, unknown>, string][] = [
   [{ tools: [{ input_schema: {} }] }, 'tools[0].name'],
   [{ thinking: 'on' }, 'thinking'],
   [{ metadata: { user_id: 5 } }, 'metadata.user_id'],
-  [content({ type: 'document', source: {} }), 'messages[0].content[0].type'],
+  [content({ type: 'document', source: {} }), 'messages[0].content[0].source.type'],
+  [content({ type: 'audio' }), 'messages[0].content[0].type'],
   [content({ type: 'tool_result', content: 'x' }), 'messages[0].content[0].tool_use_id'],
   [content({ type: 'image' }), 'messages[0].content[0].source'],
   [

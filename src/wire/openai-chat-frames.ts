@@ -7,6 +7,7 @@ import type { Finish, Part, TokenLogprob, Usage } from '../model/part.ts';
 import type { Answer, ChoiceAnswer } from './answer.ts';
 import { openaiError } from './openai-error.ts';
 import { chatLogprobs } from './openai-logprobs.ts';
+import { CustomInput, customInput } from './responses-custom-input.ts';
 import { sse } from './sse.ts';
 import type { Ask, Framer, Opening } from './wire.ts';
 
@@ -18,13 +19,17 @@ export class ChatFramer implements Framer {
   readonly #choices: number;
   /** Those of the choices that called tools. */
   readonly #callers = new Set<number>();
+  readonly #customTools: ReadonlySet<string> | undefined;
+  /** What each choice says to a custom tool just now. */
+  readonly #inputs = new Map<number, { index: number; input: CustomInput }>();
 
-  constructor({ includeUsage, shape }: Ask, opening: Opening) {
+  constructor({ includeUsage, shape, customTools }: Ask, opening: Opening) {
     const { id, createdS, model } = opening;
     const head = { id, object: 'chat.completion.chunk', created: createdS, model };
     this.#head = `${JSON.stringify(head).slice(0, -1)},`;
     this.#includeUsage = includeUsage;
     this.#choices = shape.choices;
+    this.#customTools = customTools;
   }
 
   open(): string {
@@ -39,24 +44,20 @@ export class ChatFramer implements Framer {
     switch (part.kind) {
       case 'text':
       case 'reasoning': {
-        const field = part.kind === 'text' ? 'content' : 'reasoning_content';
-        if (part.text !== '') return this.#delta(`{"${field}":${JSON.stringify(part.text)}}`, part);
-        return part.logprobs === undefined ? '' : this.#delta(NO_DELTA, part);
+        if (part.text === '') return part.logprobs ? this.#delta(NO_DELTA, part) : '';
+        const text = JSON.stringify(part.text);
+        const said = part.kind === 'text' ? `{"content":${text}}` : reasoningFields(text);
+        return this.#delta(said, part);
       }
-      case 'toolCall': {
+      case 'toolCall':
         this.#callers.add(part.choice ?? 0);
-        const { index, id, name } = part;
-        const call = { index, id, type: 'function', function: { name, arguments: '' } };
-        return this.#delta(JSON.stringify({ tool_calls: [call] }), part);
-      }
-      case 'toolArguments': {
-        const call = { index: part.index, function: { arguments: part.text } };
-        return this.#delta(JSON.stringify({ tool_calls: [call] }), part);
-      }
+        return this.#endInput(part.choice) + this.#call(part);
+      case 'toolArguments':
+        return this.#arguments(part);
       case 'ended':
-        return this.#last(part.choice, part.finish);
+        return this.#endInput(part.choice) + this.#last(part.choice, part.finish);
       case 'done':
-        return this.#done(part, extras);
+        return this.#endInput(0) + this.#done(part, extras);
       case 'error':
         return sse(JSON.stringify(openaiError(part.error))) + sse('[DONE]');
       default:
@@ -66,6 +67,37 @@ export class ChatFramer implements Framer {
 
   keepAlive(): string {
     return sse(`${this.#head}"choices":[]}`);
+  }
+
+  #call(part: Extract<Part, { kind: 'toolCall' }>): string {
+    const { index, id, name, choice = 0 } = part;
+    if (!this.#customTools?.has(name)) {
+      const call = { index, id, type: 'function', function: { name, arguments: '' } };
+      return this.#delta(JSON.stringify({ tool_calls: [call] }), part);
+    }
+    this.#inputs.set(choice, { index, input: new CustomInput() });
+    const call = { index, id, type: 'custom', custom: { name, input: '' } };
+    return this.#delta(JSON.stringify({ tool_calls: [call] }), part);
+  }
+
+  #arguments(part: Extract<Part, { kind: 'toolArguments' }>): string {
+    const { index, text } = part;
+    const custom = this.#inputs.get(part.choice ?? 0);
+    if (custom !== undefined) return this.#input(index, custom.input.push(text), part);
+    const call = { index, function: { arguments: text } };
+    return this.#delta(JSON.stringify({ tool_calls: [call] }), part);
+  }
+
+  #endInput(choice = 0): string {
+    const custom = this.#inputs.get(choice);
+    if (custom === undefined) return '';
+    this.#inputs.delete(choice);
+    return this.#input(custom.index, custom.input.end(), { choice });
+  }
+
+  #input(index: number, input: string, of: OfChoice): string {
+    if (input === '') return of.logprobs ? this.#delta(NO_DELTA, of) : '';
+    return this.#delta(JSON.stringify({ tool_calls: [{ index, custom: { input } }] }), of);
   }
 
   /** Of several choices each had its last words already. */
@@ -86,7 +118,7 @@ export class ChatFramer implements Framer {
     );
   }
 
-  #delta(delta: string, of: { choice?: number; logprobs?: readonly TokenLogprob[] }): string {
+  #delta(delta: string, of: OfChoice): string {
     const logprobs = of.logprobs === undefined ? 'null' : JSON.stringify(chatLogprobs(of.logprobs));
     return sse(
       `${this.#head}"choices":[{"index":${of.choice ?? 0},"delta":${delta},"logprobs":${logprobs},"finish_reason":null}]}`,
@@ -94,7 +126,17 @@ export class ChatFramer implements Framer {
   }
 }
 
-export function chatWhole({ shape }: Ask, opening: Opening, answer: Answer): unknown {
+interface OfChoice {
+  choice?: number;
+  logprobs?: readonly TokenLogprob[];
+}
+
+/** Under both names: clients read the one or the other, and send that one back. */
+function reasoningFields(text: string): string {
+  return `{"reasoning_content":${text},"reasoning":${text}}`;
+}
+
+export function chatWhole({ shape, customTools }: Ask, opening: Opening, answer: Answer): unknown {
   const hasLogprobs = shape.logprobs !== undefined;
   return {
     id: opening.id,
@@ -103,7 +145,7 @@ export function chatWhole({ shape }: Ask, opening: Opening, answer: Answer): unk
     model: opening.model,
     choices: [answer, ...answer.others].map((choice, index) => ({
       index,
-      ...wholeChoice(choice),
+      ...wholeChoice(choice, customTools),
       logprobs: hasLogprobs ? chatLogprobs(choice.logprobs) : null,
     })),
     usage: chatUsage(answer.usage),
@@ -111,10 +153,10 @@ export function chatWhole({ shape }: Ask, opening: Opening, answer: Answer): unk
   };
 }
 
-function wholeChoice({ blocks, finish }: ChoiceAnswer): {
-  message: unknown;
-  finish_reason: string;
-} {
+function wholeChoice(
+  { blocks, finish }: ChoiceAnswer,
+  customTools: ReadonlySet<string> | undefined,
+): { message: unknown; finish_reason: string } {
   let text: string | null = null;
   let reasoning: string | undefined;
   const toolCalls: unknown[] = [];
@@ -123,7 +165,11 @@ function wholeChoice({ blocks, finish }: ChoiceAnswer): {
     else if (block.kind === 'reasoning') reasoning = (reasoning ?? '') + block.text;
     else {
       const { id, name, argumentsJson } = block;
-      toolCalls.push({ id, type: 'function', function: { name, arguments: argumentsJson } });
+      toolCalls.push(
+        customTools?.has(name)
+          ? { id, type: 'custom', custom: { name, input: customInput(argumentsJson) } }
+          : { id, type: 'function', function: { name, arguments: argumentsJson } },
+      );
     }
   }
   if (text === null && toolCalls.length === 0) text = '';
@@ -132,7 +178,7 @@ function wholeChoice({ blocks, finish }: ChoiceAnswer): {
       role: 'assistant',
       content: text,
       refusal: null,
-      ...(reasoning !== undefined && { reasoning_content: reasoning }),
+      ...(reasoning !== undefined && { reasoning_content: reasoning, reasoning }),
       ...(toolCalls.length > 0 && { tool_calls: toolCalls }),
     },
     finish_reason: finishReason(finish, toolCalls.length > 0),
@@ -161,6 +207,9 @@ export function chatUsage(usage: Usage): unknown {
     total_tokens: usage.promptTokens + usage.outputTokens,
     ...(usage.cachedTokens !== undefined && {
       prompt_tokens_details: { cached_tokens: usage.cachedTokens },
+    }),
+    ...(usage.reasoningTokens !== undefined && {
+      completion_tokens_details: { reasoning_tokens: usage.reasoningTokens },
     }),
   };
 }

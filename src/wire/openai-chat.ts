@@ -1,11 +1,5 @@
 /** POST /v1/chat/completions: OpenAI's fields, vLLM's beside them, and Stator's in `nvext`. */
-import {
-  type Chat,
-  type Content,
-  type Message,
-  NO_FRAME,
-  type ToolCall,
-} from '../model/request.ts';
+import { type Chat, type Content, type Message, NO_FRAME } from '../model/request.ts';
 import {
   type Json,
   list,
@@ -19,17 +13,19 @@ import {
   string,
   wrong,
 } from './fields.ts';
+import { fileContent } from './file-content.ts';
 import { readHints, readSampling } from './hints.ts';
 import { ChatFramer, chatWhole } from './openai-chat-frames.ts';
 import { openaiError } from './openai-error.ts';
-import { readTool, readToolChoice } from './openai-tools.ts';
+import { customToolNames, readTool, readToolCall, readToolChoice } from './openai-tools.ts';
 import { formatOf, readChoices, readFormat, readTop } from './shape.ts';
+import { dispatching } from './tool-dispatch.ts';
 import type { Ask, Wire } from './wire.ts';
 
 export const openaiChat: Wire = {
   name: 'openai-chat',
   parse,
-  framer: (ask, opening) => new ChatFramer(ask, opening),
+  framer: (ask, opening) => dispatching(ask, new ChatFramer(ask, opening)),
   whole: chatWhole,
   error: openaiError,
 };
@@ -39,13 +35,15 @@ function parse(input: unknown): Ask {
   const model = string(body.model, 'model');
   const messages = list(body.messages, 'messages').map(readMessage);
   if (messages.length === 0) throw wrong('messages', 'must hold at least one message');
+  const offered = optionalList(body.tools, 'tools').flatMap(readTool);
   const chat: Chat = {
     model,
     messages,
-    tools: optionalList(body.tools, 'tools').flatMap(readTool),
-    toolChoice: readToolChoice(body.tool_choice),
-    thinking: readThinking(body),
+    ...readToolChoice(body.tool_choice, offered),
+    ...readTemplateArguments(body),
   };
+  const many = optionalBoolean(body.parallel_tool_calls, 'parallel_tool_calls') ?? true;
+  const customTools = customToolNames(body.tools);
   const streamOptions = optionalObject(body.stream_options, 'stream_options');
   return {
     model,
@@ -58,16 +56,16 @@ function parse(input: unknown): Ask {
     shape: {
       choices: readChoices(body),
       logprobs: readLogprobs(body),
-      format: formatOf(chat, readFormat(body), {
-        many: optionalBoolean(body.parallel_tool_calls, 'parallel_tool_calls') ?? true,
-      }),
+      format: formatOf(chat, readFormat(body), { many }),
       frame: NO_FRAME,
+      ...(!many && { oneCall: true }),
     },
     hints: readHints(body),
     stream: optionalBoolean(body.stream, 'stream') ?? false,
     includeUsage:
       optionalBoolean(streamOptions?.include_usage, 'stream_options.include_usage') ?? false,
     names: readNames(body),
+    ...(customTools !== undefined && { customTools }),
   };
 }
 
@@ -131,27 +129,37 @@ function readContent(input: unknown, where: string): Content[] {
         const image = object(part.image_url, `${at}.image_url`);
         return { kind: 'image', url: string(image.url, `${at}.image_url.url`) };
       }
+      case 'file':
+        return readFile(part.file, `${at}.file`);
       default:
-        throw wrong(`${at}.type`, 'must be text, refusal or image_url');
+        throw wrong(`${at}.type`, 'must be text, refusal, image_url or file');
     }
   });
 }
 
-function readToolCall(input: unknown, where: string): ToolCall {
-  const call = object(input, where);
-  const fn = object(call.function, `${where}.function`);
-  return {
-    id: optionalString(call.id, `${where}.id`) ?? '',
-    name: string(fn.name, `${where}.function.name`),
-    argumentsJson: optionalString(fn.arguments, `${where}.function.arguments`) ?? '',
-  };
+/** A file of text is shown as such, under its name; any other goes on as it came. */
+function readFile(input: unknown, where: string): Content {
+  const file = object(input, where);
+  const name = optionalString(file.filename, `${where}.filename`);
+  if (file.file_id !== undefined && file.file_id !== null) {
+    throw wrong(`${where}.file_id`, 'names a file that is not kept here; send its data');
+  }
+  return fileContent(string(file.file_data, `${where}.file_data`), name);
 }
 
-function readThinking(body: Json): boolean | undefined {
-  const kwargs = optionalObject(body.chat_template_kwargs, 'chat_template_kwargs');
-  const enabled = optionalBoolean(kwargs?.enable_thinking, 'chat_template_kwargs.enable_thinking');
-  if (enabled !== undefined) return enabled;
-  return body.reasoning_effort === 'none' ? false : undefined;
+/** What the template is told beside the conversation: `enable_thinking`, effort, and vLLM's free words. */
+function readTemplateArguments(
+  body: Json,
+): Pick<Chat, 'thinking' | 'effort' | 'templateArguments'> {
+  const at = 'chat_template_kwargs';
+  const { enable_thinking, ...others } = optionalObject(body.chat_template_kwargs, at) ?? {};
+  const enabled = optionalBoolean(enable_thinking, `${at}.enable_thinking`);
+  const effort = optionalString(body.reasoning_effort, 'reasoning_effort');
+  return {
+    thinking: enabled ?? (effort === 'none' ? false : undefined),
+    ...(effort !== undefined && effort !== 'none' && { effort }),
+    ...(Object.keys(others).length > 0 && { templateArguments: others }),
+  };
 }
 
 /** `top_logprobs` counts only beside `logprobs`, as the API defines. */

@@ -70,9 +70,9 @@ function parse(input: unknown): Ask {
 
 /** A gateway that renders chats by itself says beside the ids which calls they must lead to. */
 function readTokenFormat(body: Json): Format | undefined {
-  const toolChoice = readToolChoice(body.tool_choice);
+  const offered = optionalList(body.tools, 'tools').flatMap(readTool);
+  const { toolChoice, tools } = readToolChoice(body.tool_choice, offered);
   if (toolChoice.kind === 'none') return { kind: 'noCalls' };
-  const tools = optionalList(body.tools, 'tools').flatMap(readTool);
   const many = optionalBoolean(body.parallel_tool_calls, 'parallel_tool_calls') ?? true;
   return formatOf({ tools, toolChoice }, readFormat(body), { many });
 }

@@ -216,7 +216,7 @@ test('a conversation goes to an engine as it came from a client', () => {
       },
     ],
     tool_choice: { type: 'function', function: { name: 'ls' } },
-    chat_template_kwargs: { enable_thinking: true },
+    chat_template_kwargs: { thinking: true, enable_thinking: true },
   };
   const { prompt } = openaiChat.parse(body);
   assert.ok(prompt.kind === 'chat');

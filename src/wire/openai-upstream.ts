@@ -2,39 +2,53 @@
  * The other side of the OpenAI wires: what we send to an engine, and its streams read back as parts.
  * Lenient: engines may leave out what we do not need.
  */
+import { unreachable } from '../base/assert.ts';
 import { GatewayError } from '../model/error.ts';
 import type { Finish, Part, Usage } from '../model/part.ts';
-import type { Chat, Message } from '../model/request.ts';
-import { textOf } from '../model/request.ts';
+import {
+  type Chat,
+  type Content,
+  KEEPS_REASONING,
+  type Message,
+  resultContent,
+  type ToolChoice,
+  textOf,
+} from '../model/request.ts';
 import { type ChatLogprobs, readChatLogprobs } from './openai-logprobs.ts';
 import { toolField } from './shape.ts';
+import { type UpstreamCall, UpstreamCalls } from './upstream-calls.ts';
 
 /** `messages`, `tools` and `tool_choice` of a chat completion. */
 export function chatFields(chat: Chat): Record<string, unknown> {
-  const { toolChoice } = chat;
+  const { toolChoice, thinking, effort, keepsReasoning } = chat;
+  const variables = {
+    ...chat.templateArguments,
+    ...(thinking !== undefined && { enable_thinking: thinking, thinking }),
+    ...(keepsReasoning && KEEPS_REASONING),
+  };
+  const tools = chat.tools.filter(({ deferred }) => !deferred);
   return {
     messages: chat.messages.map(messageOf),
-    ...(chat.tools.length > 0 && {
-      tools: chat.tools.map(toolField),
-      tool_choice:
-        toolChoice.kind === 'named'
-          ? { type: 'function', function: { name: toolChoice.name } }
-          : toolChoice.kind,
+    ...(tools.length > 0 && {
+      tools: tools.map(toolField),
+      tool_choice: toolChoiceField(toolChoice),
     }),
-    ...(chat.thinking !== undefined && {
-      chat_template_kwargs: { enable_thinking: chat.thinking },
-    }),
+    ...(effort !== undefined && { reasoning_effort: effort }),
+    ...(Object.keys(variables).length > 0 && { chat_template_kwargs: variables }),
   };
 }
 
+function toolChoiceField(choice: ToolChoice): unknown {
+  const named = (name: string) => ({ type: 'function', function: { name } });
+  if (choice.kind === 'named') return named(choice.name);
+  if (choice.kind !== 'required' || choice.names === undefined) return choice.kind;
+  const allowed_tools = { mode: 'required', tools: choice.names.map(named) };
+  return { type: 'allowed_tools', allowed_tools };
+}
+
 function messageOf(message: Message): unknown {
-  const content = message.content.some((part) => part.kind === 'image')
-    ? message.content.map((part) =>
-        part.kind === 'text'
-          ? { type: 'text', text: part.text }
-          : { type: 'image_url', image_url: { url: part.url } },
-      )
-    : textOf(message.content);
+  const parts = message.role === 'tool' ? resultContent(message) : message.content;
+  const content = parts.every(({ kind }) => kind === 'text') ? textOf(parts) : parts.map(partOf);
   switch (message.role) {
     case 'system':
     case 'user':
@@ -57,12 +71,26 @@ function messageOf(message: Message): unknown {
   }
 }
 
+function partOf(part: Content): unknown {
+  switch (part.kind) {
+    case 'text':
+      return { type: 'text', text: part.text };
+    case 'image':
+      return { type: 'image_url', image_url: { url: part.url } };
+    case 'file':
+      return { type: 'file', file: { file_data: part.url, filename: part.name } };
+    default:
+      return unreachable(part);
+  }
+}
+
 interface Chunk {
   choices?: (Choice | null)[] | null;
   usage?: {
     prompt_tokens?: number;
     completion_tokens?: number;
     prompt_tokens_details?: { cached_tokens?: number | null } | null;
+    completion_tokens_details?: { reasoning_tokens?: number | null } | null;
   } | null;
   nvext?: { engine_data?: { logits_digests?: string[] } } | null;
   error?: { message?: string } | null;
@@ -77,16 +105,11 @@ interface Choice {
     reasoning_content?: string | null;
     /** vLLM's newer name for the same. */
     reasoning?: string | null;
-    tool_calls?: (Call | null)[] | null;
+    tool_calls?: (UpstreamCall | null)[] | null;
   } | null;
   token_ids?: number[] | null;
   finish_reason?: string | null;
   stop_reason?: string | number | null;
-}
-
-interface Call {
-  id?: string | null;
-  function?: { name?: string | null; arguments?: string | null } | null;
 }
 
 /** Reads the `data:` lines of one stream; `done` comes with the last of them. */
@@ -95,8 +118,8 @@ export class UpstreamReader {
   readonly #finishes = new Map<number, Finish>();
   #usage: Usage | undefined;
   #outputTokens = 0;
-  /** Tool calls of each choice so far. */
-  readonly #calls = new Map<number, number>();
+  /** Tool calls of each choice. */
+  readonly #calls = new Map<number, UpstreamCalls>();
   #broke = false;
 
   /** `choices`: so many answers were asked for. */
@@ -110,7 +133,9 @@ export class UpstreamReader {
     if (chunk.error) return [this.#broken(chunk.error.message ?? 'it gave no reason')];
     if (chunk.usage) this.#usage = usageOf(chunk.usage);
     const digests = chunk.nvext?.engine_data?.logits_digests;
-    return (chunk.choices ?? []).flatMap((choice) => (choice ? this.#choice(choice, digests) : []));
+    const choices = chunk.choices ?? [];
+    if (choices.length === 1 && choices[0] !== null) return this.#choice(choices[0], digests);
+    return choices.flatMap((choice) => (choice ? this.#choice(choice, digests) : []));
   }
 
   #choice(choice: Choice, digests: string[] | undefined): Part[] {
@@ -119,7 +144,10 @@ export class UpstreamReader {
     const reasoning = choice.delta?.reasoning_content ?? choice.delta?.reasoning;
     if (reasoning) parts.push({ kind: 'reasoning', text: reasoning, tokens: this.#count(1) });
     parts.push(...this.#text(choice, digests));
-    for (const call of choice.delta?.tool_calls ?? []) parts.push(...this.#call(index, call));
+    const calls = choice.delta?.tool_calls ?? [];
+    if (calls.length > 0) parts.push(...this.#callsOf(index).read(calls));
+    if (choice.finish_reason) parts.push(...(this.#calls.get(index)?.end() ?? []));
+    for (const part of parts) if (part.kind === 'toolArguments') part.tokens = this.#count(1);
     if (index > 0) for (const part of parts) if (isOfChoice(part)) part.choice = index;
     const { finish_reason: reason } = choice;
     if (reason === 'abort' || reason === 'error') return [...parts, this.#broken('it broke off')];
@@ -142,20 +170,13 @@ export class UpstreamReader {
     return [part];
   }
 
-  /** A call begins with its name; arguments belong to the one that began last. */
-  #call(choice: number, call: Call | null): Part[] {
-    const parts: Part[] = [];
-    const { name, arguments: text } = call?.function ?? {};
-    let count = this.#calls.get(choice) ?? 0;
-    if (name) {
-      const index = count++;
-      this.#calls.set(choice, count);
-      parts.push({ kind: 'toolCall', index, id: call?.id ?? `call_${index}`, name });
+  #callsOf(choice: number): UpstreamCalls {
+    let calls = this.#calls.get(choice);
+    if (calls === undefined) {
+      calls = new UpstreamCalls();
+      this.#calls.set(choice, calls);
     }
-    if (text && count > 0) {
-      parts.push({ kind: 'toolArguments', index: count - 1, text, tokens: this.#count(1) });
-    }
-    return parts;
+    return calls;
   }
 
   #broken(reason: string): Part {
@@ -197,10 +218,12 @@ function chunkOf(data: string): Chunk {
 }
 
 function usageOf(usage: NonNullable<Chunk['usage']>): Usage {
+  const reasoningTokens = usage.completion_tokens_details?.reasoning_tokens;
   return {
     promptTokens: usage.prompt_tokens ?? 0,
     outputTokens: usage.completion_tokens ?? 0,
     cachedTokens: usage.prompt_tokens_details?.cached_tokens ?? undefined,
+    ...(typeof reasoningTokens === 'number' && { reasoningTokens }),
   };
 }
 

@@ -248,7 +248,7 @@ test('a parser that holds text back loses no log probability, and parses each an
     },
   ];
   const parts: Part[] = [];
-  for await (const part of parsed(toAsync(told), parser)) parts.push(part);
+  for await (const part of parsed(toAsync(told), { parser })) parts.push(part);
   const answer = folded(parts) ?? assert.fail('it is whole');
   assert.deepEqual(
     answer.logprobs.map(({ text }) => text),

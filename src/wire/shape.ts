@@ -91,9 +91,16 @@ export function formatOf(
       return format;
     case 'none':
       return format ?? (tools.length > 0 ? { kind: 'noCalls' } : undefined);
-    case 'required':
-      if (tools.length === 0) throw wrong('tool_choice', 'is required, but there are no tools');
-      return { kind: 'calls', tools, many };
+    case 'required': {
+      const { names } = toolChoice;
+      const callable =
+        names === undefined ? tools : tools.filter(({ name }) => names.includes(name));
+      if (callable.length === 0) {
+        const none = names === undefined ? 'there are no tools' : 'none of those it names is there';
+        throw wrong('tool_choice', `is required, but ${none}`);
+      }
+      return { kind: 'calls', tools: callable, many };
+    }
     case 'named': {
       const named = tools.filter(({ name }) => name === toolChoice.name);
       if (named.length === 0) {

@@ -1,5 +1,10 @@
 /** Server-sent events: the frame, and a reader for the streams of engines. */
 
+import { Utf8Reader } from '../base/utf8.ts';
+
+const LF = 10;
+const CR = 13;
+
 /** One event; `data` must hold no line break (JSON never does). */
 export function sse(data: string, event?: string): string {
   return event === undefined ? `data: ${data}\n\n` : `event: ${event}\ndata: ${data}\n\n`;
@@ -15,7 +20,7 @@ export interface SseEvent {
  * unknown fields are skipped; an event longer than `bytesMax` is an error.
  */
 export class SseReader {
-  readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: false });
+  readonly #text = new Utf8Reader();
   readonly #bytesMax: number;
   #rest = '';
   /** The last line ended in CR: an LF that follows belongs to it. */
@@ -29,21 +34,23 @@ export class SseReader {
   }
 
   push(chunk: Uint8Array): SseEvent[] {
-    this.#rest += this.#decoder.decode(chunk, { stream: true });
+    const text = this.#rest + this.#text.push(chunk);
     const events: SseEvent[] = [];
+    const hasCr = this.#afterCr || text.includes('\r');
+    let at = 0;
     for (;;) {
-      if (this.#afterCr && this.#rest !== '') {
-        if (this.#rest.startsWith('\n')) this.#rest = this.#rest.slice(1);
+      if (this.#afterCr && at < text.length) {
+        if (text.charCodeAt(at) === LF) at++;
         this.#afterCr = false;
       }
-      const end = this.#rest.search(/[\r\n]/);
+      const end = hasCr ? lineEnd(text, at) : text.indexOf('\n', at);
       if (end < 0) break;
-      const line = this.#rest.slice(0, end);
-      this.#afterCr = this.#rest[end] === '\r';
-      this.#rest = this.#rest.slice(end + 1);
-      const event = this.#line(line);
+      const event = this.#line(text.slice(at, end));
       if (event !== undefined) events.push(event);
+      this.#afterCr = text.charCodeAt(end) === CR;
+      at = end + 1;
     }
+    this.#rest = at === text.length ? '' : text.slice(at);
     if (this.#rest.length + this.#dataLength > this.#bytesMax) {
       throw new Error('an event of the stream is too long');
     }
@@ -56,7 +63,9 @@ export class SseReader {
         this.#event = undefined;
         return undefined;
       }
-      const event = { event: this.#event, data: this.#data.join('\n') };
+      const [first] = this.#data;
+      const data = this.#data.length === 1 ? first : this.#data.join('\n');
+      const event = { event: this.#event, data };
       this.#event = undefined;
       this.#data = [];
       this.#dataLength = 0;
@@ -74,4 +83,12 @@ export class SseReader {
     }
     return undefined;
   }
+}
+
+function lineEnd(text: string, from: number): number {
+  for (let i = from; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code === LF || code === CR) return i;
+  }
+  return -1;
 }

@@ -3,8 +3,14 @@ import type { GatewayError } from '../model/error.ts';
 import type { Part } from '../model/part.ts';
 import type { Chat, Hints, Sampling, Shape } from '../model/request.ts';
 import type { Answer } from './answer.ts';
+import type { MessagesAsk } from './anthropic-frames.ts';
+import type { ResponsesAsk } from './responses-ask.ts';
 
-export type WireName = 'openai-chat' | 'openai-completions' | 'anthropic-messages';
+export type WireName =
+  | 'openai-chat'
+  | 'openai-completions'
+  | 'openai-responses'
+  | 'anthropic-messages';
 
 export interface Wire {
   readonly name: WireName;
@@ -30,6 +36,12 @@ export interface Ask {
   includeUsage: boolean;
   /** Names of a session found in the body, by field, in the order they count. */
   names: { field: string; value: string }[];
+  /** Only where the Responses wire read it. */
+  responses?: ResponsesAsk;
+  /** Only where the Messages wire read it. */
+  messages?: MessagesAsk;
+  /** Chat completions: names of tools that take plain text, not JSON. */
+  customTools?: ReadonlySet<string>;
 }
 
 export type Prompt =
@@ -44,6 +56,8 @@ export interface Opening {
   /** The name the client used. */
   model: string;
   promptTokens: number | undefined;
+  /** Unix time in seconds, for wires that tell when an answer was complete; absent: as it began. */
+  nowS?: () => number;
 }
 
 /** Frames one streamed answer. */

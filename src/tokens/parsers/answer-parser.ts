@@ -27,8 +27,8 @@ export class AnswerParser implements PartParser {
   }
 
   push(text: string, tokens: number): Part[] {
-    this.#reader.push(text, tokens);
-    this.#script.next();
+    // Resuming the script costs more than all else here.
+    if (this.#reader.push(text, tokens)) this.#script.next();
     return this.#reader.takeParts();
   }
 

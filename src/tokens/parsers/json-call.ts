@@ -1,5 +1,5 @@
 /** Calls written as JSON: `{"name": …, "arguments": {…}}`, and arguments that are a JSON object. */
-import { JsonScan } from './json-scan.ts';
+import { JsonScan } from '../../base/json-scan.ts';
 import type { Reader, Step } from './reader.ts';
 
 const ARGUMENTS: ReadonlySet<string> = new Set(['arguments', 'parameters']);

@@ -1,5 +1,5 @@
 /** Python literals as JSON: what models write as arguments of calls in Python's syntax. */
-import type { Scan } from './json-scan.ts';
+import type { Scan } from '../../base/json-scan.ts';
 
 const DEPTH_MAX = 500;
 

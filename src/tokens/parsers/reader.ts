@@ -10,8 +10,9 @@
  * certain (`call`), or becomes text again (`giveUp`). Tokens are counted in when text comes, and out
  * with the next part that leaves.
  */
+
+import { JsonScan, type Scan } from '../../base/json-scan.ts';
 import type { Part } from '../../model/part.ts';
-import { JsonScan, type Scan } from './json-scan.ts';
 
 /** A piece of a script: yields where it needs more text. */
 export type Step<T> = Generator<undefined, T, undefined>;
@@ -22,6 +23,8 @@ const NAME_MAX = 256;
 const WINDOW = 1024;
 const NAME_BEGUN = /^[^\s<>{}"'`]*$/;
 const NO_BLANK = /\S/;
+/** The first half of a character that UTF-16 writes in two. */
+const HALF = /[\ud800-\udbff]$/;
 
 export class Reader {
   readonly #callId: (written: string | undefined) => string;
@@ -37,16 +40,24 @@ export class Reader {
   /** Whether nothing but blanks followed the last call. */
   #behindCall = false;
   #parts: Part[] = [];
+  /** While nothing is held and text is sought for markers: the characters that may begin one. */
+  #plain: { stops: readonly string[]; emit: (text: string) => void } | undefined;
 
   /** `callId` names a call, given the name the model wrote where its format has one. */
   constructor(callId: (written: string | undefined) => string) {
     this.#callId = callId;
   }
 
-  push(text: string, tokens: number): void {
+  /** Returns whether the script is to read on: plain text leaves as it comes. */
+  push(text: string, tokens: number): boolean {
+    this.#tokens += tokens;
+    if (this.#plain !== undefined && isPlain(text, this.#plain.stops)) {
+      this.#plain.emit(text);
+      return false;
+    }
     this.#held += text;
     this.#fresh += text;
-    this.#tokens += tokens;
+    return true;
   }
 
   end(): void {
@@ -98,6 +109,7 @@ export class Reader {
     emit: (text: string) => void,
   ): Step<string | undefined> {
     const starts = markers.map((marker) => '\n'.repeat(breaks) + marker);
+    const stops = [...new Set([...markers.map(([first]) => first), ...(breaks > 0 ? ['\n'] : [])])];
     this.rewind();
     for (;;) {
       const found = firstOf(this.#held, markers);
@@ -109,7 +121,10 @@ export class Reader {
         return found.marker;
       }
       emit(this.#take(this.#held.length - kept(this.#held, starts, breaks)));
-      if ((yield* this.#more()) !== undefined) continue;
+      if (this.#held === '') this.#plain = { stops, emit };
+      const more = yield* this.#more();
+      this.#plain = undefined;
+      if (more !== undefined) continue;
       emit(this.#take(this.#held.length));
       return undefined;
     }
@@ -314,12 +329,17 @@ interface Found {
   marker: string;
 }
 
+/** Nothing in it may begin a marker, and no character is cut at its end. */
+function isPlain(text: string, stops: readonly string[]): boolean {
+  return text !== '' && !HALF.test(text) && !stops.some((stop) => text.includes(stop));
+}
+
 /**
  * Length of the longest end of `text` with which one of `starts` could begin, without some of its
  * `breaks` first characters perhaps; at least that of half a character.
  */
 function kept(text: string, starts: readonly string[], breaks: number): number {
-  let longest = /[\ud800-\udbff]$/.test(text) ? 1 : 0;
+  let longest = HALF.test(text) ? 1 : 0;
   for (const start of starts) {
     for (let skipped = 0; skipped <= breaks; skipped++) {
       const most = Math.min(start.length - skipped - 1, text.length);

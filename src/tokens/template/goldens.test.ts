@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import type { Chat, Message, Tool } from '../../model/request.ts';
 import { templateInput } from '../render.ts';
+import { renderFormOf } from '../render-form.ts';
 import { readJson } from './json.ts';
 import { Template } from './template.ts';
 import { TemplateError, TemplateRefusal } from './template-error.ts';
@@ -29,7 +30,8 @@ for (const folder of ['', 'llama.cpp/']) {
 for (const name of ['qwen3', 'smollm2', 'demo']) {
   test(`conversations become what the template ${name} reads`, () => {
     const template = new Template(read(`${name}.jinja`), NOW);
-    const form = { argumentsAsText: false, contentAsParts: false, emptyContentAsNull: false };
+    // As transformers hands arguments over.
+    const form = { ...renderFormOf(template), argumentsAsText: false };
     const settings = { ...NAMES, form };
     const rendered = chats.conversations.map((it: Conversation): Case => {
       const input = templateInput(chatOf(it, chats.tools), settings);

@@ -133,7 +133,7 @@ export function attributeOf(object: Value, name: string): Value {
   const method = methodOf(object, name);
   if (method !== undefined) return method;
   if (isDict(object)) return lookUp(object, name);
-  return absent(object);
+  return absent(object, name);
 }
 
 /** `object[key]`: an item first, then a method or attribute. */
@@ -146,7 +146,7 @@ export function itemOf(object: Value, key: Value): Value {
   if (typeof name === 'string') {
     if (object instanceof Namespace) return object.get(name);
     if (object instanceof LoopState) return object.attribute(name);
-    return methodOf(object, name) ?? absent(object);
+    return methodOf(object, name) ?? absent(object, name);
   }
   if (typeof name === 'number' || typeof name === 'boolean') {
     if (Array.isArray(object)) return object.at(Number(name));
@@ -214,10 +214,14 @@ function methodsOf(object: Value): Methods | undefined {
   return isDict(object) ? DICT_METHODS : undefined;
 }
 
+/** What Python's generators and views have of their own. */
+const OF_ITERATIONS = /^(send|throw|close|mapping|isdisjoint|gi_\w+|__\w+)$/;
+
 /** What is not there is undefined, except where Jinja raises or something is not supported here. */
-function absent(object: Value): undefined {
+function absent(object: Value, name = ''): undefined {
   if (object === undefined) throw new TemplateError('something undefined is looked into');
-  if (object instanceof Iteration || object instanceof Callable) {
+  const hasMore = object instanceof Iteration && OF_ITERATIONS.test(name);
+  if (object instanceof Callable || hasMore) {
     throw new TemplateError(`${typeName(object)} is looked into`);
   }
   return undefined;
