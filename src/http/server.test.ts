@@ -1,5 +1,6 @@
 /** Over real sockets on loopback: what a client can do wrong must cost nobody else anything. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { Agent, type IncomingHttpHeaders, request } from 'node:http';
 import { connect } from 'node:net';
 import { after, test } from 'node:test';
@@ -11,6 +12,8 @@ import { type HttpLimits, HttpServer } from './server.ts';
 
 const LIMITS: HttpLimits = {
   bodyBytesMax: 100_000,
+  bodiesBytesMax: 250_000,
+  readerUsMax: 60_000_000,
   headersUsMax: 100_000,
   bodyUsMax: 100_000,
   shutdownUsMax: 60_000_000,
@@ -279,6 +282,31 @@ test('close() breaks off what does not end in time', async () => {
   await until(() => started);
   await server.close();
   await assert.rejects(running, /aborted/);
+});
+
+test('a client that reads nothing of a finished answer is let go', async () => {
+  const bytes = 64 * 1024 * 1024;
+  const routes: Record<string, Route> = {
+    'GET /long': ({ reply }) => {
+      reply.head(200, {});
+      reply.end(Buffer.alloc(bytes));
+    },
+  };
+  const limits = { ...LIMITS, readerUsMax: 50_000 };
+  const server = new HttpServer(router(new Map(Object.entries(routes))), limits);
+  const port = await server.listen('127.0.0.1', 0);
+  let received = 0;
+  const client = connect(port, '127.0.0.1').pause();
+  client.on('data', ({ length }) => {
+    received += length;
+  });
+  client.on('error', () => {});
+  client.write('GET /long HTTP/1.1\r\nhost: x\r\n\r\n');
+  await once(client, 'readable');
+  await server.close();
+  client.resume();
+  await once(client, 'close');
+  assert.ok(received < bytes, `${received}`);
 });
 
 test('a port that is taken rejects with the code of the system', async () => {

@@ -1,17 +1,30 @@
 /** Sockets ↔ calls: the only file that listens on node:http. */
 import { randomUUID } from 'node:crypto';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+  STATUS_CODES,
+} from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { GatewayError } from '../model/error.ts';
 import { openaiError } from '../wire/openai-error.ts';
+import { Bodies } from './bodies.ts';
 import type { Call, Reply } from './call.ts';
 import { errorHeaders, type Handler } from './router.ts';
+import { withoutUpgrade } from './upgrade.ts';
+import type { WebSockets } from './web-sockets.ts';
 
 export interface HttpLimits {
   bodyBytesMax: number;
+  /** Of all calls that are not over: what a body became is kept about as long as its call. */
+  bodiesBytesMax: number;
   headersUsMax: number;
   bodyUsMax: number;
+  /** A client that takes nothing of a finished answer for so long loses the rest of it. */
+  readerUsMax: number;
   shutdownUsMax: number;
 }
 
@@ -20,10 +33,14 @@ export class HttpServer {
   readonly #limits: HttpLimits;
   /** What is being answered, by its socket. */
   readonly #answering = new Map<Duplex, ServerResponse>();
+  readonly #bodies: Bodies;
+  readonly #sockets: WebSockets | undefined;
   #closing = false;
 
-  constructor(handler: Handler, limits: HttpLimits) {
+  constructor(handler: Handler, limits: HttpLimits, sockets?: WebSockets) {
     this.#limits = limits;
+    this.#sockets = sockets;
+    this.#bodies = new Bodies(limits);
     const options = {
       headersTimeout: limits.headersUsMax / 1000,
       requestTimeout: (limits.headersUsMax + limits.bodyUsMax) / 1000,
@@ -37,9 +54,10 @@ export class HttpServer {
         this.#answering.delete(socket);
         if (this.#closing) setImmediate(() => this.#server.closeIdleConnections());
       });
-      const call = callOf(request, response, limits);
+      const call = callOf(request, response, { bodies: this.#bodies, ...limits });
       handler(call).catch(() => response.destroy());
     });
+    if (sockets !== undefined) this.#takeUpgrades(sockets);
     this.#server.on('clientError', (error, socket) => {
       // In the midst of an answer, words of ours would be taken for a part of it.
       const begun = this.#answering.get(socket)?.headersSent === true;
@@ -63,20 +81,40 @@ export class HttpServer {
   close(): Promise<void> {
     this.#closing = true;
     return new Promise((resolve) => {
-      const timer = setTimeout(
-        () => this.#server.closeAllConnections(),
-        this.#limits.shutdownUsMax / 1000,
-      );
+      const timer = setTimeout(() => {
+        this.#server.closeAllConnections();
+        this.#sockets?.terminate();
+      }, this.#limits.shutdownUsMax / 1000);
       this.#server.close(() => {
         clearTimeout(timer);
         resolve();
       });
       this.#server.closeIdleConnections();
+      this.#sockets?.close();
+    });
+  }
+
+  #takeUpgrades(sockets: WebSockets): void {
+    this.#server.on('upgrade', (request, socket, head) => {
+      if (request.headers.upgrade?.toLowerCase() !== 'websocket') {
+        // To another protocol, which nobody has to know: Java's client asks for HTTP/2 like this.
+        socket.unshift(withoutUpgrade(request, head));
+        this.#server.emit('connection', socket);
+        return;
+      }
+      const { pathname } = urlOf(request.url ?? '/');
+      void sockets.take({ request, socket, head, path: pathname }, (error) => {
+        socket.end(refusal(`${error.status} ${STATUS_CODES[error.status]}`, error));
+      });
     });
   }
 }
 
-function callOf(request: IncomingMessage, response: ServerResponse, limits: HttpLimits): Call {
+function callOf(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { bodies, readerUsMax }: { bodies: Bodies; readerUsMax: number },
+): Call {
   const leaving = new AbortController();
   response.on('close', () => {
     if (!response.writableFinished) leaving.abort();
@@ -87,18 +125,20 @@ function callOf(request: IncomingMessage, response: ServerResponse, limits: Http
   }
   const { pathname, searchParams } = urlOf(request.url ?? '/');
   const requestId = requestIdOf(headers['x-request-id']);
+  // The first is OpenAI's clients' name for it, the second Anthropic's.
   response.setHeader('x-request-id', requestId);
+  response.setHeader('request-id', requestId);
   return {
     method: request.method ?? 'GET',
     path: pathname,
     query: searchParams,
     headers,
     remote: request.socket.remoteAddress ?? '',
-    body: () => readBody(request, limits.bodyBytesMax),
+    body: () => bodies.read(request, response),
     stream: () => request,
     signal: leaving.signal,
     requestId,
-    reply: new SocketReply(response),
+    reply: new SocketReply(response, readerUsMax / 1000),
   };
 }
 
@@ -114,26 +154,6 @@ function requestIdOf(sent: string | undefined): string {
   return sent !== undefined && /^[\w.:-]{1,128}$/.test(sent) ? sent : randomUUID();
 }
 
-async function readBody(request: IncomingMessage, bytesMax: number): Promise<Uint8Array> {
-  const tooLarge = () =>
-    new GatewayError('body_too_large', `The body is larger than ${bytesMax} bytes.`);
-  const announced = Number(request.headers['content-length'] ?? 0);
-  if (announced > bytesMax) throw tooLarge();
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  try {
-    for await (const chunk of request) {
-      bytes += (chunk as Buffer).length;
-      if (bytes > bytesMax) throw tooLarge();
-      chunks.push(chunk as Buffer);
-    }
-  } catch (error) {
-    if (error instanceof GatewayError) throw error;
-    throw new GatewayError('client_closed', 'The client left before its request was whole.');
-  }
-  return chunks.length === 1 ? chunks[0] : Buffer.concat(chunks);
-}
-
 /** What never became a call: refused on the bare socket, in the shape of every other error. */
 function refusalOf({ code }: NodeJS.ErrnoException): string {
   let status = '400 Bad Request';
@@ -145,6 +165,10 @@ function refusalOf({ code }: NodeJS.ErrnoException): string {
     status = '408 Request Timeout';
     error = new GatewayError('request_timeout', 'The request did not arrive in the time it has.');
   }
+  return refusal(status, error);
+}
+
+function refusal(status: string, error: GatewayError): string {
   const body = JSON.stringify(openaiError(error));
   const headers = {
     ...errorHeaders(randomUUID(), error),
@@ -162,9 +186,13 @@ function hasBody({ headers }: IncomingMessage): boolean {
 
 class SocketReply implements Reply {
   readonly #response: ServerResponse;
+  readonly #readerMsMax: number;
+  /** Chunks of the answer get their frames here: one string a write costs the system less than three. */
+  #isFraming = false;
 
-  constructor(response: ServerResponse) {
+  constructor(response: ServerResponse, readerMsMax: number) {
     this.#response = response;
+    this.#readerMsMax = readerMsMax;
   }
 
   get headSent(): boolean {
@@ -173,14 +201,22 @@ class SocketReply implements Reply {
 
   head(status: number, headers: Record<string, string>): void {
     // A body that was not read to its end would be taken for the next request: the socket ends here.
-    const { req } = this.#response;
+    const response = this.#response;
+    const { req } = response;
     const unread = hasBody(req) && !req.complete;
-    this.#response.writeHead(status, unread ? { ...headers, connection: 'close' } : headers);
+    const isStream = headers['content-type']?.startsWith('text/event-stream') === true;
+    this.#isFraming = isStream && req.httpVersion === '1.1';
+    response.writeHead(status, {
+      ...headers,
+      ...(unread && { connection: 'close' }),
+      ...(this.#isFraming && { 'transfer-encoding': 'chunked' }),
+    });
+    if (this.#isFraming) response.chunkedEncoding = false;
   }
 
   write(data: string | Uint8Array): Promise<void> | undefined {
     const response = this.#response;
-    if (response.destroyed || response.write(data)) return undefined;
+    if (response.destroyed || response.write(this.#framed(data))) return undefined;
     return new Promise((resolve) => {
       const go = () => {
         response.off('drain', go);
@@ -197,7 +233,21 @@ class SocketReply implements Reply {
   }
 
   end(text?: string | Uint8Array): void {
-    this.#response.end(text);
-    this.#response.req.resume();
+    const response = this.#response;
+    // Nobody waits any more for this client to read: the socket must not, either.
+    response.setTimeout(this.#readerMsMax, () => {
+      if (!response.writableFinished) response.destroy();
+    });
+    if (!this.#isFraming) response.end(text);
+    else response.end(`${text === undefined ? '' : this.#framed(text)}${LAST_CHUNK}`);
+    response.req.resume();
+  }
+
+  /** Streams of events are text. */
+  #framed(data: string | Uint8Array): string | Uint8Array {
+    if (!this.#isFraming || data.length === 0) return data;
+    return `${Buffer.byteLength(data).toString(16)}\r\n${data}\r\n`;
   }
 }
+
+const LAST_CHUNK = '0\r\n\r\n';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { cacheFolder } from './folders.ts';
+import { cacheFolder, stateFolder } from './folders.ts';
 
 const home = '/home/someone';
 
@@ -18,5 +18,19 @@ test('the cache lies where the platform keeps caches, or where STATOR_CACHE says
   ];
   for (const [platform, env, expected] of cases) {
     assert.equal(cacheFolder({ env, platform, home }), expected);
+  }
+});
+
+test('what cannot be made again lies where the platform keeps state, or where STATOR_STATE says', () => {
+  const cases: [NodeJS.Platform, Record<string, string>, string][] = [
+    ['linux', {}, join(home, '.local', 'state', 'stator')],
+    ['linux', { XDG_STATE_HOME: '/xdg' }, join('/xdg', 'stator')],
+    ['linux', { XDG_STATE_HOME: 'relative' }, join(home, '.local', 'state', 'stator')],
+    ['darwin', {}, join(home, 'Library', 'Application Support', 'stator')],
+    ['win32', { LOCALAPPDATA: '/local' }, join('/local', 'stator')],
+    ['linux', { STATOR_STATE: '/mine', XDG_STATE_HOME: '/xdg' }, '/mine'],
+  ];
+  for (const [platform, env, expected] of cases) {
+    assert.equal(stateFolder({ env, platform, home }), expected);
   }
 });

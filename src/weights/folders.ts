@@ -16,6 +16,28 @@ export function cacheFolder({ env, platform, home }: Machine): string {
   return join(platformCache({ env, platform, home }), 'stator');
 }
 
+/**
+ * Where Stator keeps what cannot be made again: STATOR_STATE as it is, else `stator` in the platform's
+ * state folder, from the same sources.
+ */
+export function stateFolder({ env, platform, home }: Machine): string {
+  if (env.STATOR_STATE) return env.STATOR_STATE;
+  return join(platformState({ env, platform, home }), 'stator');
+}
+
+function platformState({ env, platform, home }: Machine): string {
+  switch (platform) {
+    case 'win32':
+      return env.LOCALAPPDATA || join(home, 'AppData', 'Local');
+    case 'darwin':
+      return join(home, 'Library', 'Application Support');
+    default:
+      return env.XDG_STATE_HOME && isAbsolute(env.XDG_STATE_HOME)
+        ? env.XDG_STATE_HOME
+        : join(home, '.local', 'state');
+  }
+}
+
 function platformCache({ env, platform, home }: Machine): string {
   switch (platform) {
     case 'win32':

@@ -1,0 +1,168 @@
+/**
+ * Where chains lie as bytes: in memory, or in files. Both name them alike, by hashes: a folder for each
+ * tenant, and in it a file for each chain.
+ */
+import { createHash } from 'node:crypto';
+import {
+  appendFile,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  rmdir,
+  stat,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
+import { join } from 'node:path';
+
+export interface Place {
+  folder: string;
+  file: string;
+}
+
+/** A chain as it was found at the start. */
+export interface Found extends Place {
+  bytes: number;
+  writtenMs: number;
+}
+
+export interface Written {
+  bytes: Uint8Array;
+  /** By the gateway's clock: a later start finds it as `writtenMs`. */
+  atMs: number;
+}
+
+/** Calls for one place come one after the other. All may reject with the system's error. */
+export interface Shelf {
+  /** All there is. */
+  list(): Promise<Found[]>;
+  /** Undefined where there is nothing. */
+  read(place: Place): Promise<Uint8Array | undefined>;
+  append(place: Place, written: Written): Promise<void>;
+  /** At once: what was there before, or all of this. */
+  replace(place: Place, written: Written): Promise<void>;
+  remove(place: Place): Promise<void>;
+}
+
+/** The tenant is part of both: the same id of another tenant is another place. */
+export function placeOf(tenant: string, chainKey: string): Place {
+  return { folder: hashOf([tenant]), file: hashOf([tenant, chainKey]) };
+}
+
+function hashOf(words: readonly string[]): string {
+  return createHash('sha256').update(JSON.stringify(words)).digest('hex').slice(0, HASH_DIGITS);
+}
+
+const HASH_DIGITS = 40;
+
+/** Gone when the process is. */
+export class MemoryShelf implements Shelf {
+  readonly #pieces = new Map<string, Uint8Array[]>();
+
+  async list(): Promise<Found[]> {
+    return [];
+  }
+
+  async read(place: Place): Promise<Uint8Array | undefined> {
+    const pieces = this.#pieces.get(nameOf(place));
+    return pieces && Buffer.concat(pieces);
+  }
+
+  async append(place: Place, { bytes }: Written): Promise<void> {
+    const pieces = this.#pieces.get(nameOf(place));
+    if (pieces === undefined) this.#pieces.set(nameOf(place), [bytes]);
+    else pieces.push(bytes);
+  }
+
+  async replace(place: Place, { bytes }: Written): Promise<void> {
+    this.#pieces.set(nameOf(place), [bytes]);
+  }
+
+  async remove(place: Place): Promise<void> {
+    this.#pieces.delete(nameOf(place));
+  }
+}
+
+/** Readable by their owner alone. Folders are made when the first chain is kept. */
+export class FileShelf implements Shelf {
+  readonly #root: string;
+
+  constructor(root: string) {
+    this.#root = root;
+  }
+
+  async list(): Promise<Found[]> {
+    const found: Found[] = [];
+    for (const folder of await names(this.#root)) {
+      if (!HASH.test(folder)) continue;
+      // Goes only where nothing is in it.
+      await rmdir(join(this.#root, folder)).catch(() => {});
+      for (const file of await names(join(this.#root, folder))) {
+        const path = join(this.#root, folder, file);
+        if (file.endsWith(HALF_DONE)) await rm(path, { force: true });
+        if (!HASH.test(file)) continue;
+        const { size, mtimeMs } = await stat(path);
+        found.push({ folder, file, bytes: size, writtenMs: Math.round(mtimeMs) });
+      }
+    }
+    return found;
+  }
+
+  async read(place: Place): Promise<Uint8Array | undefined> {
+    try {
+      return await readFile(this.#path(place));
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw error;
+    }
+  }
+
+  async append(place: Place, { bytes, atMs }: Written): Promise<void> {
+    await this.#makeFolder(place);
+    await appendFile(this.#path(place), bytes, { mode: 0o600 });
+    await utimes(this.#path(place), atMs / 1000, atMs / 1000);
+  }
+
+  async replace(place: Place, { bytes, atMs }: Written): Promise<void> {
+    await this.#makeFolder(place);
+    const half = this.#path(place) + HALF_DONE;
+    await writeFile(half, bytes, { mode: 0o600 });
+    await utimes(half, atMs / 1000, atMs / 1000);
+    await rename(half, this.#path(place));
+  }
+
+  async remove(place: Place): Promise<void> {
+    await rm(this.#path(place), { force: true });
+  }
+
+  #path({ folder, file }: Place): string {
+    return join(this.#root, folder, file);
+  }
+
+  async #makeFolder({ folder }: Place): Promise<void> {
+    await mkdir(join(this.#root, folder), { recursive: true, mode: 0o700 });
+  }
+}
+
+const HASH = new RegExp(`^[\\da-f]{${HASH_DIGITS}}$`);
+const HALF_DONE = '.half';
+
+async function names(folder: string): Promise<string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if (isMissing(error) || (error as NodeJS.ErrnoException).code === 'ENOTDIR') return [];
+    throw error;
+  }
+}
+
+/** One word for a place. */
+export function nameOf({ folder, file }: Place): string {
+  return `${folder}/${file}`;
+}
+
+function isMissing(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException).code === 'ENOENT';
+}
