@@ -13,13 +13,53 @@ export interface Recorded {
   body: Record<string, unknown>;
 }
 
+/** What `index.json` says of a request. */
+export interface RecordedAbout {
+  /** Sessions that were continued count as one. */
+  session: number;
+  role: 'main' | 'subagent' | 'side-call' | 'probe';
+  wasServed: boolean;
+}
+
 /** Those that were sent to one of these paths; recordings of other wires are other files. */
 export function recorded(...paths: string[]): Recorded[] {
-  const { STATOR_SHARED } = process.env;
-  const whole = STATOR_SHARED === undefined ? undefined : `${STATOR_SHARED}/clients`;
-  const folder = whole !== undefined && existsSync(whole) ? whole : 'test/fixtures/clients';
+  const folder = isWhole() ? wholeFolder() : 'test/fixtures/clients';
   const found = globSync([folder], '-request.json').map((file) => readRecorded(folder, file));
   return found.filter(({ path }) => paths.includes(path));
+}
+
+/** Whether all of them are there. */
+export function isWhole(): boolean {
+  return existsSync(wholeFolder());
+}
+
+/** By name; empty where not all of them are there. */
+export function recordedAbouts(): Map<string, RecordedAbout> {
+  const abouts = new Map<string, RecordedAbout>();
+  for (const file of isWhole() ? globSync([wholeFolder()], 'index.json') : []) {
+    const { client, sessions } = JSON.parse(readFileSync(file, 'utf8')) as RecordedIndex;
+    let session = 0;
+    for (const { note, requests } of sessions) {
+      if (!/continue/.test(note)) session++;
+      for (const { n, role, answered_with } of requests) {
+        const name = `${client}/${String(n).padStart(3, '0')}-request.json`;
+        abouts.set(name, { session, role, wasServed: /^(tool_calls|text)/.test(answered_with) });
+      }
+    }
+  }
+  return abouts;
+}
+
+interface RecordedIndex {
+  client: string;
+  sessions: {
+    note: string;
+    requests: { n: number; role: RecordedAbout['role']; answered_with: string }[];
+  }[];
+}
+
+function wholeFolder(): string {
+  return `${process.env.STATOR_SHARED ?? '/nowhere'}/clients`;
 }
 
 function readRecorded(folder: string, file: string): Recorded {

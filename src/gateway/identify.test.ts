@@ -49,7 +49,7 @@ test('a sub-agent is a thread of its own within its parent’s session', () => {
   );
   assertWho(
     { ...claude, 'x-claude-code-agent-id': 'b', 'x-claude-code-parent-agent-id': 'a' },
-    { session: 's', thread: 's/b', parent: 'a' },
+    { session: 's', thread: 's/b', parent: 's/a' },
   );
   const codex = { 'session-id': 's', 'thread-id': 'child', 'x-codex-parent-thread-id': 's' };
   assertWho(codex, { session: 's', thread: 'child', parent: 's' });
@@ -106,6 +106,6 @@ function assertWho(
   headers: Record<string, string>,
   expected: { session: string; thread: string; parent: string | undefined },
 ): void {
-  const { session, thread, parentSession } = identify(TENANT, headers, []);
-  assert.deepEqual({ session, thread, parent: parentSession }, expected);
+  const { session, thread, parent } = identify(TENANT, headers, []);
+  assert.deepEqual({ session, thread, parent: parent }, expected);
 }

@@ -1,109 +1,171 @@
 /**
- * Which session and thread a request belongs to, from what coding agents send unasked. The first
- * signal that matches counts. (session, agent) is the thread: a sub-agent shares its parent's session,
- * but no prefix.
+ * Which session and thread a request says it belongs to, and what it says it is for. The first signal
+ * that matches counts. (session, agent) is the thread: a sub-agent shares its parent's session, but no
+ * prefix.
+ *
+ *   said outright    x-stator-session-id · x-dynamo-session-id · nvext.session_control
+ *   sent unasked     Claude Code · Codex · DeepSeek's harness · opencode, Kilo · pi
+ *   in the body      session_id · prompt_cache_key · metadata.user_id
+ *
+ * What it makes of real clients' requests is in test/golden/identities.txt. Those who send nothing are
+ * told apart by what they say (lineage/).
  */
 import { GatewayError } from '../model/error.ts';
 import type { SessionId, TenantId, ThreadId } from '../model/ids.ts';
 import type { Identity } from '../model/session.ts';
+import { type Headers, present } from '../wire/headers.ts';
+import { SESSION_CONTROL } from '../wire/hints.ts';
+import { purposeSaid, toolsRan } from './purpose.ts';
 
-type Headers = Readonly<Record<string, string | undefined>>;
+/** A name of a session found in the body. */
+export interface BodyName {
+  field: string;
+  value: string;
+}
 
 interface Named {
   session: string;
   thread: string;
-  parent?: string;
+  parent?: string | undefined;
   knownBy: string;
 }
 
-const NAME_BYTES_MAX = 256;
+/** OpenAI's: of requests that begin alike, whatever their threads. */
+export const CACHE_KEY = 'prompt_cache_key';
 
+/** As Dynamo bounds them. */
+const ID_BYTES_MAX = 256;
+
+/** Throws `invalid_request` where an id is longer than any client's. */
 export function identify(
   tenant: TenantId,
   headers: Headers,
-  bodyNames: readonly { field: string; value: string }[],
+  bodyNames: readonly BodyName[],
 ): Identity {
-  const named = explicit(headers) ?? byAgent(headers) ?? byBody(bodyNames);
+  const named = explicit(headers, bodyNames) ?? byAgent(headers) ?? byBody(bodyNames);
   const isFinal = isTrue(headers['x-stator-session-final'] ?? headers['x-dynamo-session-final']);
-  if (named === undefined) {
-    return {
-      tenant,
-      session: undefined,
-      thread: undefined,
-      parentSession: undefined,
-      knownBy: 'nothing',
-      isFinal,
-    };
-  }
-  for (const name of [named.session, named.thread, named.parent ?? '']) {
-    if (Buffer.byteLength(name) <= 2 * NAME_BYTES_MAX) continue;
-    throw new GatewayError('invalid_request', `The id in ${named.knownBy} is longer than allowed.`);
-  }
   return {
     tenant,
-    session: named.session as SessionId,
-    thread: named.thread as ThreadId,
-    parentSession: named.parent as SessionId | undefined,
-    knownBy: named.knownBy,
+    session: named?.session as SessionId | undefined,
+    thread: named?.thread as ThreadId | undefined,
+    // Whoever names itself as its parent has none.
+    parent: named?.parent === named?.thread ? undefined : (named?.parent as ThreadId | undefined),
+    knownBy: named?.knownBy ?? 'nothing',
     isFinal,
+    purpose: purposeSaid(headers),
+    relation: 'begins',
+    toolsRan: toolsRan(headers),
+    notes: named === undefined ? [] : contradictions(named, headers, bodyNames),
   };
 }
 
-/** Our own headers and Dynamo's say it outright. */
-function explicit(headers: Headers): Named | undefined {
+/** Our own headers and Dynamo's say it outright, and so does the field that Dynamo had before them. */
+function explicit(headers: Headers, bodyNames: readonly BodyName[]): Named | undefined {
   for (const prefix of ['x-stator', 'x-dynamo']) {
-    const session = present(headers[`${prefix}-session-id`]);
+    const knownBy = `${prefix}-session-id`;
+    const session = idIn(headers, knownBy);
     if (session === undefined) continue;
-    const parent = present(headers[`${prefix}-parent-session-id`]);
-    return { session, thread: session, parent, knownBy: `${prefix}-session-id` };
+    const parent = idIn(headers, `${prefix}-parent-session-id`);
+    return { session, thread: session, parent, knownBy };
   }
-  return undefined;
+  return byBody(bodyNames.filter(({ field }) => field === SESSION_CONTROL));
 }
 
 /** Headers that agents send by themselves. */
 function byAgent(headers: Headers): Named | undefined {
-  const claude = present(headers['x-claude-code-session-id']);
-  if (claude !== undefined) {
-    const agent = present(headers['x-claude-code-agent-id']);
-    const knownBy = 'x-claude-code-session-id';
-    if (agent === undefined) return { session: claude, thread: claude, knownBy };
-    return {
-      session: claude,
-      thread: `${claude}/${agent}`,
-      parent: present(headers['x-claude-code-parent-agent-id']) ?? claude,
-      knownBy: `${knownBy}, x-claude-code-agent-id`,
-    };
-  }
-  // Codex: sub-agents share the session and the cache key; only the thread id tells them apart.
-  const thread = present(headers['thread-id']);
-  if (thread !== undefined) {
-    const session = present(headers['session-id']) ?? thread;
-    const parent = present(headers['x-codex-parent-thread-id']);
-    return { session, thread, parent, knownBy: 'thread-id' };
-  }
-  // opencode and Kilo name a sub-agent's own session, and its parent.
-  for (const name of ['x-session-id', 'x-session-affinity', 'x-opencode-session', 'session-id']) {
-    const session = present(headers[name]);
+  return claudeCode(headers) ?? codex(headers) ?? deepseek(headers) ?? plain(headers);
+}
+
+function claudeCode(headers: Headers): Named | undefined {
+  const knownBy = 'x-claude-code-session-id';
+  const session = idIn(headers, knownBy);
+  if (session === undefined) return undefined;
+  const agent = idIn(headers, 'x-claude-code-agent-id');
+  if (agent === undefined) return { session, thread: session, knownBy };
+  const parent = idIn(headers, 'x-claude-code-parent-agent-id');
+  return {
+    session,
+    thread: `${session}/${agent}`,
+    parent: parent === undefined ? session : `${session}/${parent}`,
+    knownBy: `${knownBy}, x-claude-code-agent-id`,
+  };
+}
+
+/** Sub-agents share session and cache key with their parent; only the thread's id tells them apart. */
+function codex(headers: Headers): Named | undefined {
+  const thread = idIn(headers, 'thread-id');
+  if (thread === undefined) return undefined;
+  return {
+    session: idIn(headers, 'session-id') ?? thread,
+    thread,
+    parent: idIn(headers, 'x-codex-parent-thread-id'),
+    knownBy: 'thread-id',
+  };
+}
+
+function deepseek(headers: Headers): Named | undefined {
+  const knownBy = 'x-deepseek-harness-session-id';
+  const session = idIn(headers, knownBy);
+  if (session === undefined) return undefined;
+  const parent = idIn(headers, 'x-deepseek-harness-parent-session-id');
+  return { session, thread: session, parent, knownBy };
+}
+
+/** opencode and Kilo name a sub-agent's own session and its parent; pi, with its flag, and older Codex a session. */
+function plain(headers: Headers): Named | undefined {
+  for (const knownBy of PLAIN) {
+    const session = idIn(headers, knownBy);
     if (session === undefined) continue;
-    return {
-      session,
-      thread: session,
-      parent: present(headers['x-parent-session-id']),
-      knownBy: name,
-    };
+    const parent = idIn(headers, 'x-parent-session-id');
+    return { session, thread: session, parent, knownBy };
   }
   return undefined;
 }
 
-function byBody(names: readonly { field: string; value: string }[]): Named | undefined {
+const PLAIN = [
+  'x-session-id',
+  'x-session-affinity',
+  'x-opencode-session',
+  'session_id',
+  'session-id',
+];
+
+function byBody(names: readonly BodyName[]): Named | undefined {
   const first = names[0];
   if (first === undefined) return undefined;
+  refuseLong(first.field, first.value);
   return { session: first.value, thread: first.value, knownBy: first.field };
 }
 
-function present(value: string | undefined): string | undefined {
-  const trimmed = value?.trim();
-  return trimmed === '' ? undefined : trimmed;
+/** Two fields that mean a session and name different ones; a cache key may well be another thing. */
+function contradictions(
+  { session, knownBy }: Named,
+  headers: Headers,
+  bodyNames: readonly BodyName[],
+): string[] {
+  const others: BodyName[] = bodyNames.filter(({ field }) => field !== CACHE_KEY);
+  for (const field of ['x-stator-session-id', 'x-dynamo-session-id']) {
+    const value = present(headers, field);
+    if (value !== undefined) others.push({ field, value });
+  }
+  return others
+    .filter(({ field, value }) => field !== knownBy && value !== session)
+    .map(({ field }) => `${field} names another session than ${knownBy}, which counts.`);
+}
+
+function idIn(headers: Headers, name: string): string | undefined {
+  const id = present(headers, name);
+  if (id !== undefined) refuseLong(name, id);
+  return id;
+}
+
+function refuseLong(field: string, id: string): void {
+  if (Buffer.byteLength(id) <= ID_BYTES_MAX) return;
+  throw new GatewayError(
+    'invalid_request',
+    `The id in ${field} is longer than ${ID_BYTES_MAX} bytes.`,
+    { param: field },
+  );
 }
 
 function isTrue(value: string | undefined): boolean {

@@ -1,0 +1,34 @@
+/** One thread as lineage remembers it: where its prompts ended, and what was answered to the last. */
+import type { SessionId, ThreadId } from '../../model/ids.ts';
+import type { AnswerSketch } from './answer-sketch.ts';
+import type { End } from './chain.ts';
+
+export interface Mark extends End {
+  readonly line: Line;
+}
+
+export interface Line {
+  readonly thread: ThreadId;
+  readonly session: SessionId;
+  model: string;
+  /** Oldest first; the last is the tip, which the next prompt extends. */
+  readonly marks: Mark[];
+  /** Its last request with tools; a summary is asked for without. */
+  hadTools: boolean;
+  state: 'running' | 'served' | 'unserved';
+  answer: AnswerSketch | undefined;
+}
+
+/** Where the thread stands. */
+export function tipOf({ marks }: Line): Mark | undefined {
+  return marks.at(-1);
+}
+
+/** What a line, and each of its marks, take; about. */
+const LINE_BYTES = 800;
+const MARK_BYTES = 250;
+
+export function bytesOf({ marks, thread, session, model }: Line): number {
+  const names = 2 * (thread.length + session.length + model.length);
+  return LINE_BYTES + names + MARK_BYTES * marks.length;
+}
