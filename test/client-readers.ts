@@ -10,9 +10,16 @@ export interface ClientChat {
   role: string;
   content: string;
   reasoning: string;
-  toolCalls: { id: string; type: string; function: { name: string; arguments: string } }[];
+  toolCalls: ClientCall[];
   finish_reason: string;
   usage: { prompt_tokens_details?: { cached_tokens: number } } | undefined;
+}
+
+export interface ClientCall {
+  id: string;
+  type: string;
+  function?: { name: string; arguments: string };
+  custom?: { name: string; input: string };
 }
 
 export function readChat(stream: string): ClientChat {
@@ -39,6 +46,7 @@ export function readChat(stream: string): ClientChat {
       assert.ok(role, 'the first delta names the role');
       chat.content += delta.content ?? '';
       chat.reasoning += delta.reasoning_content ?? '';
+      assert.equal(delta.reasoning, delta.reasoning_content, 'one text under both names');
       for (const part of (delta.tool_calls ?? []) as Json[]) addCall(toolCalls, part);
     }
   }
@@ -46,21 +54,24 @@ export function readChat(stream: string): ClientChat {
   return { role, ...chat, toolCalls, finish_reason: finish, usage };
 }
 
-/** A call's first piece has index, id, type and name; later ones have index and arguments. */
-function addCall(calls: ClientChat['toolCalls'], part: Json): void {
+/** A call's first piece has index, id, type and name; later ones have index and what it is given. */
+function addCall(calls: ClientCall[], part: Json): void {
   const index = part.index as number;
-  const fn = part.function as { name?: string; arguments: string };
+  const fn = part.function as ClientCall['function'];
+  const custom = part.custom as ClientCall['custom'];
   if (calls[index] === undefined) {
     assert.equal(index, calls.length, 'calls are numbered in order');
-    assert.ok(part.id && fn.name);
-    assert.equal(part.type, 'function');
-    calls.push({
-      id: part.id as string,
-      type: 'function',
-      function: { name: fn.name, arguments: '' },
-    });
+    assert.ok(part.id && (fn ?? custom)?.name);
+    assert.equal(part.type, fn === undefined ? 'custom' : 'function');
+    const { id, type } = part as { id: string; type: string };
+    const call: ClientCall = { id, type };
+    if (fn !== undefined) call.function = { name: fn.name, arguments: '' };
+    if (custom !== undefined) call.custom = { name: custom.name, input: '' };
+    calls.push(call);
   }
-  calls[index].function.arguments += fn.arguments;
+  const call = calls[index];
+  if (call.function !== undefined) call.function.arguments += fn?.arguments ?? '';
+  if (call.custom !== undefined) call.custom.input += custom?.input ?? '';
 }
 
 export interface ClientMessage {

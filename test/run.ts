@@ -22,7 +22,7 @@ const SUITES: Record<string, Suite> = {
   tidy: { files: ['test/tidy.test.ts'], processes: 1 },
   unit: { files: globSync(['src', 'scripts'], '.test.ts'), processes: 2 },
   e2e: { files: globSync(['test/e2e'], '.test.ts'), processes: 'each' },
-  clients: installed('clients', 'the official SDKs'),
+  clients: installed('clients', 'the official SDKs and coding agents'),
   exact: installed('exact', 'big vocabularies and reference tokenizers'),
   page: installed('page', 'a driver for Chromium'),
   nats: installed('nats', 'a NATS client'),
