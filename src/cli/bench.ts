@@ -4,6 +4,7 @@ import type { BenchReport } from '../bench/figure.ts';
 import { engineBench } from './bench-engine.ts';
 import { indexBench } from './bench-index.ts';
 import { routeBench } from './bench-route.ts';
+import { gatewayBench, proxyBench } from './bench-streams.ts';
 import { tokensBench } from './bench-tokens.ts';
 import { Complaint } from './complaint.ts';
 import { ProgressLine } from './progress.ts';
@@ -12,7 +13,9 @@ type Bench = (show: (text: string) => void, flags: { model?: string }) => Promis
 
 const BENCHES: Record<string, Bench> = {
   engine: engineBench,
+  gateway: gatewayBench,
   index: indexBench,
+  proxy: proxyBench,
   route: routeBench,
   tokens: tokensBench,
 };

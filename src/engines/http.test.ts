@@ -96,8 +96,8 @@ async function serve(t: TestContext, on: RequestListener) {
 function take(http: EngineHttp, signal: AbortSignal, on: () => void = () => {}) {
   const taken: string[] = [];
   const done = (async () => {
-    for await (const { data } of http.stream('/x', {}, signal)) {
-      taken.push(data);
+    for await (const events of http.stream('/x', {}, signal)) {
+      for (const { data } of events) taken.push(data);
       on();
     }
   })();

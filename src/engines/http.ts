@@ -2,9 +2,7 @@
 import { Readable } from 'node:stream';
 import { type Dispatcher, Pool } from 'undici';
 import { GatewayError } from '../model/error.ts';
-import { type SseEvent, SseReader } from '../wire/sse.ts';
-
-const EVENT_BYTES_MAX = 8 * 1024 * 1024;
+import { EventStream } from './event-stream.ts';
 
 /** So much waits to be sent. */
 const UPLOAD_BYTES = 256 * 1024;
@@ -28,14 +26,13 @@ export class EngineHttp {
     this.#headers = given.headers;
   }
 
-  async *stream(path: string, body: unknown, signal: AbortSignal): AsyncGenerator<SseEvent> {
-    const response = await this.#send('POST', path, JSON.stringify(body), signal);
-    const reader = new SseReader(EVENT_BYTES_MAX);
-    try {
-      for await (const chunk of response.body) yield* reader.push(chunk as Uint8Array);
-    } catch (error) {
-      throw lost(error);
-    }
+  /** Lists of events that came together. */
+  stream(path: string, body: unknown, signal: AbortSignal): EventStream {
+    const headers = { ...this.#headers, 'content-type': 'application/json' };
+    const stream = new EventStream({ signal, refused, lost });
+    const request = { method: 'POST', path, headers, body: JSON.stringify(body) } as const;
+    this.#pool.dispatch(request, stream);
+    return stream;
   }
 
   /** `signal`: for what takes as long as it takes; other questions are answered in short time. */
@@ -98,7 +95,8 @@ export class EngineHttp {
       throw lost(error);
     }
     if (response.statusCode === 200) return response;
-    throw refused(response.statusCode, await response.body.text().catch(() => ''));
+    const said = await response.body.text().catch(() => '');
+    throw refused(response.statusCode, said, response.headers['retry-after']);
   }
 }
 
@@ -110,10 +108,11 @@ function lost(error: unknown): GatewayError {
 }
 
 /** What an engine refuses because of the request is the client's to know; the rest is the engine's. */
-function refused(status: number, body: string): GatewayError {
+function refused(status: number, body: string, retryAfter: unknown): GatewayError {
   const { message, code, param } = readError(body);
-  if (status === 503 || status === 429) {
-    return new GatewayError('queue_full', `The engine is busy: ${message}`);
+  if (BUSY.has(status)) {
+    const retryAfterUs = secondsOf(retryAfter) * 1e6;
+    return new GatewayError('queue_full', `The engine is busy: ${message}`, { retryAfterUs });
   }
   if (status >= 500) return new GatewayError('engine_failed', `The engine failed: ${message}`);
   if (code === 'context_length_exceeded') return new GatewayError(code, message);
@@ -121,6 +120,14 @@ function refused(status: number, body: string): GatewayError {
   if (status === 404)
     return new GatewayError('engine_failed', `The engine answered 404: ${message}`);
   return new GatewayError('invalid_request', message, { param });
+}
+
+const BUSY: ReadonlySet<number> = new Set([429, 503, 529]);
+
+/** A date, or nothing, is as good as soon. */
+function secondsOf(retryAfter: unknown): number {
+  const text = String(retryAfter);
+  return /^\d{1,5}$/.test(text) ? Number(text) : 0;
 }
 
 function readError(body: string): { message: string; code: unknown; param: string | undefined } {

@@ -50,7 +50,8 @@ test('what a rule says reaches the client’s side as it was said', async () => 
   for (const rule of rules) {
     const fold = new AnswerFold();
     const answer = scripted([rule]).generate(jobOf({ kind: 'chat', chat: CHAT }), signal());
-    for await (const part of parsed(answer, () => tokens.parser(CHAT))) fold.add(part);
+    const given = { parser: () => tokens.parser(CHAT) };
+    for await (const part of parsed(answer, given)) fold.add(part);
     const blocks = fold.answer(undefined)?.blocks ?? [];
     const text = (kind: string) =>
       blocks
@@ -80,6 +81,27 @@ test('the first rule that matches the prompt’s end and is not used up answers,
   assert.equal(await said({ kind: 'text', text: 'a king, long ago' }), 'by itself');
 });
 
+test('each rule looks as far back from the prompt’s end as it says', async () => {
+  const engine = scripted([
+    { match: 'king', tailCharacters: 10, text: 'near' },
+    { match: 'king', text: 'far' },
+    { match: 'king', tailCharacters: 100_000, text: 'anywhere' },
+  ]);
+  const said = async (behind: number) => {
+    const prompt = { kind: 'text' as const, text: `the king${'.'.repeat(behind)}` };
+    return (await take(engine.generate(jobOf(prompt), signal()))).map(textOf).join('');
+  };
+  const places = {
+    near: [0, 6],
+    far: [7, 3_996],
+    anywhere: [3_997, 99_996],
+    'by itself': [99_997],
+  };
+  for (const [text, distances] of Object.entries(places)) {
+    for (const behind of distances) assert.equal(await said(behind), text, `${behind} behind`);
+  }
+});
+
 test('each fault comes after as many parts as it says, in its own way', async () => {
   const whole = { text: 'abcdef' };
   const fault = (kind: string, more: object = { afterParts: 2 }) =>
@@ -96,6 +118,10 @@ test('each fault comes after as many parts as it says, in its own way', async ()
       (error: Error) => error instanceof GatewayError && error.code === code,
     );
   }
+  await assert.rejects(
+    take(fault('status', { status: 429, retryAfterS: 7 })),
+    (error: Error) => error instanceof GatewayError && error.retryAfterUs === 7e6,
+  );
   assert.deepEqual((await take(fault('cut'))).map(textOf), ['a', 'b']);
   const errors = await take(fault('error'));
   assert.deepEqual(

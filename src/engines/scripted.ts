@@ -10,9 +10,6 @@ import type { Clock, Embedding, Engine, EngineReport, Job, Tokens } from '../por
 import { answerText } from './answer-text.ts';
 import { forcedOutputForbidden } from './job-spec.ts';
 
-/** So much of the prompt's end is looked at. */
-const TAIL_CHARACTERS = 4_000;
-
 /** Whoever serves this engine breaks the connection off. */
 export class ConnectionReset extends Error {
   override name = 'ConnectionReset';
@@ -54,7 +51,7 @@ export class ScriptedEngine implements Engine {
       return;
     }
     const { fault } = rule;
-    if (fault?.kind === 'status') throw refusal(fault.status);
+    if (fault?.kind === 'status') throw refusal(fault);
     await sleep(this.#clock, Math.round(rule.delayMs * 1000), signal);
     let parts = 0;
     for await (const part of this.#engine.generate(this.#scripted(job, rule), signal)) {
@@ -91,8 +88,10 @@ export class ScriptedEngine implements Engine {
   }
 
   #ruleFor(job: Job): ScriptRule | undefined {
-    const end = this.#promptText(job).slice(-TAIL_CHARACTERS);
-    const found = this.#rules.find(({ pattern, left }) => left > 0 && pattern.test(end));
+    const text = this.#promptText(job);
+    const found = this.#rules.find(
+      ({ rule, pattern, left }) => left > 0 && pattern.test(text.slice(-rule.tailCharacters)),
+    );
     if (found !== undefined) found.left--;
     return found?.rule;
   }
@@ -151,9 +150,11 @@ export class ScriptedEngine implements Engine {
   }
 }
 
-function refusal(status: number): GatewayError {
-  if (status === 503 || status === 429)
-    return new GatewayError('queue_full', 'The script says so.');
+function refusal({ status, retryAfterS }: { status: number; retryAfterS?: number }): GatewayError {
+  if (status === 503 || status === 429 || status === 529) {
+    const retryAfterUs = retryAfterS === undefined ? undefined : retryAfterS * 1e6;
+    return new GatewayError('queue_full', 'The script says so.', { retryAfterUs });
+  }
   if (status >= 500) return new GatewayError('engine_failed', 'The script says so.');
   return new GatewayError('invalid_request', 'The script says so.');
 }

@@ -9,6 +9,7 @@ import { readEmbedding } from '../wire/openai-embeddings.ts';
 import { chatFields, UpstreamReader } from '../wire/openai-upstream.ts';
 import { formatFields } from '../wire/shape.ts';
 import { EngineHttp } from './http.ts';
+import { PartStream } from './part-stream.ts';
 import { StatorKv } from './stator-kv.ts';
 
 export class StatorEngine implements Engine {
@@ -33,12 +34,10 @@ export class StatorEngine implements Engine {
     this.kv = new StatorKv(this.#http, given.kvVia ?? 'http');
   }
 
-  async *generate(job: Job, signal: AbortSignal): AsyncGenerator<Part> {
+  generate(job: Job, signal: AbortSignal): AsyncIterable<Part> {
     const { path, body } = requestOf(job);
     const reader = new UpstreamReader(job.shape.choices);
-    for await (const { data } of this.#http.stream(path, body, signal)) {
-      yield* reader.read(data);
-    }
+    return new PartStream(this.#http.stream(path, body, signal), ({ data }) => reader.read(data));
   }
 
   async embed(job: Job, signal: AbortSignal): Promise<Embedding> {
