@@ -187,6 +187,7 @@ program
   .option('--shared-prefix <share>', 'of tools and system, where ids are local', arg.share)
   .option('--block-tokens <n>', 'where the trace does not say it', arg.count)
   .option('--workers <n>', 'engines', arg.count, 8)
+  .option('--prefill-workers <n>', 'of them, under the policy disaggregated', arg.count)
   .option('--sessions-per-worker <n>', 'alive at once: a closed loop', arg.count, 6)
   .option('--think-cap-s <s>', 'longest gap between turns of the closed loop', arg.amount, 10)
   .option('--max-context <tokens>', 'cut sessions before longer contexts', arg.count, 128_000)
@@ -195,6 +196,11 @@ program
   .option('--profile <name|file>', 'how long steps take', 'h100-qwen3-8b')
   .option('--device-tokens <n>', "KV on each worker's device", arg.count, 350_000)
   .option('--host-tokens <n>', "KV in each worker's host memory; 0: none", arg.tokens, 1_050_000)
+  .option(
+    '--ttl-s <s>',
+    'KV unused for so long is lost (default: while there is room)',
+    arg.positive,
+  )
   .option('--routing-lag-ms <ms>', 'from a decision to the engine', arg.amount, 1)
   .option('--event-lag-ms <ms>', 'from a change of a cache to the kernel', arg.amount, 2)
   .addOption(
@@ -203,7 +209,7 @@ program
       .default({ ttftMs: 5000, itlMs: 100 }, 'ttft=5000,itl=100'),
   )
   .addOption(
-    new Option('--policy <names>', 'with commas; also oracle and no-reuse')
+    new Option('--policy <names>', 'with commas; also oracle, no-reuse and disaggregated')
       .argParser(arg.names)
       .default(['stator', 'random', 'round-robin', 'least-requests', 'sticky', 'oracle']),
   )
@@ -213,7 +219,7 @@ program
   .option('--duration-s <s>', 'virtual seconds that are measured', arg.positive, 3600)
   .option(
     '--sweep <axes...>',
-    'a grid of fleets: workers=1..8 host-tokens=0,350000; also device-tokens, live, rate, speedup',
+    'a grid of fleets: workers=1..8 ttl-s=60,300; also host-tokens, device-tokens, live, rate, speedup',
   )
   .option('--attain <share>', 'of requests within the SLO that --sweep looks for', arg.share, 0.95)
   .option('--fit <file>', 'write a profile: of the embedded engine on this machine, or --from')

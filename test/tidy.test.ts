@@ -54,7 +54,14 @@ const LIBRARIES: Record<string, readonly string[]> = {
     'engines/llama/batch-memory.ts',
     'engines/llama/folder-lock.ts',
   ],
-  undici: ['engines/http.ts', 'bench/drive.ts', 'weights/hub.ts'],
+  undici: [
+    'engines/http.ts',
+    'engines/event-stream.ts',
+    'bench/drive.ts',
+    'bench/streams/bare-pipe.ts',
+    'weights/hub.ts',
+  ],
+  ws: ['http/web-sockets.ts'],
   zeromq: ['worker/events.ts', 'planes/zeromq.ts'],
   zod: ['model/config.ts', 'model/receipt.ts', 'model/script.ts', 'model/worker-card.ts'],
 };
@@ -86,6 +93,7 @@ const ENTRIES = [
   'src/cli/tokenizer-thread.ts',
   'src/cli/feed-bystander.ts',
   'src/cli/feed-publisher.ts',
+  'src/cli/bench-stream-process.ts',
   'src/bench/bare-loop-process.ts',
   'src/sim/fast.ts',
   'src/sim/whole.ts',

@@ -1,26 +1,26 @@
 /** Joins adapters to ports: a gateway over whichever directory of workers it is given. */
 import { Prng } from '../base/prng.ts';
 import { dashboardRoutes } from '../dashboard/routes.ts';
-import { moveKv } from '../engines/stator-kv.ts';
 import { Access } from '../gateway/access.ts';
 import { adminRoutes } from '../gateway/admin.ts';
 import { Feed } from '../gateway/feed/feed.ts';
-import { Host } from '../gateway/host.ts';
-import { KvMoves } from '../gateway/kv-moves.ts';
+import type { Host } from '../gateway/host.ts';
 import { type KnownModel, Models } from '../gateway/models.ts';
 import { Normalizer } from '../gateway/normalize/normalizer.ts';
+import { Patience } from '../gateway/patience.ts';
 import { Receipts } from '../gateway/receipts.ts';
 import { RECORDING_LIMITS, Recordings } from '../gateway/record/recordings.ts';
 import { Roster } from '../gateway/roster.ts';
 import { Serve } from '../gateway/serve.ts';
+import { sessionRoutes } from '../gateway/sessions/session-routes.ts';
 import { Shadowing } from '../gateway/shadowing.ts';
 import { State } from '../gateway/state.ts';
 import { tokenRoutes } from '../gateway/token-routes.ts';
 import { router } from '../http/router.ts';
 import { HttpServer } from '../http/server.ts';
-import { Kernel } from '../kernel/kernel.ts';
 import { Shadows } from '../kernel/shadow/shadow.ts';
 import type { Config } from '../model/config.ts';
+import type { WorkerId } from '../model/ids.ts';
 import type { PolicyReport } from '../model/policy-report.ts';
 import { History } from '../observe/history.ts';
 import { Journal } from '../observe/journal.ts';
@@ -29,8 +29,12 @@ import { Metrics } from '../observe/metrics.ts';
 import { Sinks } from '../observe/sinks.ts';
 import { WallClock } from '../planes/wall-clock.ts';
 import type { Clock, Directory, Sink } from '../ports.ts';
+import { buildBatches } from './batches.ts';
+import { beginDeciding } from './deciding.ts';
 import { feedMetrics, feedSettings, feedsOf } from './feeds.ts';
 import { recordTo } from './record.ts';
+import { remember } from './remember.ts';
+import { buildResponses } from './responses.ts';
 import { VERSION } from './version.ts';
 
 export interface GatewayInput {
@@ -57,65 +61,60 @@ export function buildGateway(input: GatewayInput): Gateway {
   const { limits } = config;
   const clock = new WallClock();
   const rolls = new Prng(config.seed);
-  const { policy, shadows } = config;
-  const beside = new Shadows({ policy, shadows, ...limits }, rolls.fork('shadows'));
+  const beside = new Shadows({ ...config, ...limits }, rolls.fork('shadows'));
   const shadowing = new Shadowing({ shadows: beside, clock });
   const policies = () => shadowing.report();
   const observed = observe(config, clock, { write: log, shadowing });
   const { sink, recordings } = observed;
-  const kernel = new Kernel({
-    settings: { policy: config.policy, ...limits },
-    rng: rolls.fork('kernel'),
-  });
-  const kvMoves = new KvMoves({
-    ...{ clock, sink, move: moveKv },
-    kvOf: (worker) => roster.engine(worker)?.kv,
-    tell: (fact) => host.tell(fact),
-  });
-  const host: Host = new Host({ kernel, clock, sink, replicate: (order) => kvMoves.begin(order) });
+  const deciding = { clock, sink, rng: rolls.fork('kernel') };
+  const kvOf = (worker: WorkerId) => roster.engine(worker)?.kv;
+  const { host, kvMoves } = beginDeciding(config, { ...deciding, kvOf });
   const models = new Models({ known: input.models, aliases });
   const feeds = feedsOf(limits, clock);
   const feed = new Feed({ host, feed: feeds, clock, sink, settings: feedSettings(limits) });
   const checks = { checkUs: limits.healthUs, recheckUs: limits.recheckUs };
-  const workers = directory(clock, sink);
-  const roster: Roster = new Roster({
-    directory: workers,
-    host,
-    models,
-    feed,
-    clock,
-    sink,
-    ...checks,
-  });
+  const known = { directory: directory(clock, sink), host, models, feed, clock, sink };
+  const roster: Roster = new Roster({ ...known, ...checks });
   const access = new Access({ ...config, host: config.listen.host });
   const receipts = new Receipts(limits);
   // Receipt ids must not repeat after a restart; nothing that is decided depends on them.
   const rng = new Prng(clock.wallMs());
   const parts = { access, models, host, clock, receipts, roster, policies, version: VERSION };
   const normalizer = new Normalizer(config.normalise);
-  const serve = new Serve({ ...parts, normalizer, engines: roster, rng, sink });
+  const remembered = remember(limits, { clock, host, roster, rng, sink });
+  const walk = { normalizer, engines: roster, rng, patience: new Patience(limits), sink };
+  const serve = new Serve({ ...parts, ...remembered, ...walk });
   const state = new State({ ...parts, feed, history: () => observed.history.moments() });
   const metrics = () => {
     feedMetrics(observed.metrics, feed);
+    responses.gauges(observed.metrics);
+    batches.gauges(observed.metrics);
     return metricsText(observed.metrics, host, policies());
   };
   const admin = adminRoutes({ ...parts, state, metrics, recordings, newsUs: NEWS_US });
   const counting = tokenRoutes({ access, models, normalizer, sink });
-  const routes = new Map([...serve.routes(), ...counting, ...admin, ...dashboardRoutes(access)]);
+  const responses = buildResponses(config, { access, serve, clock, sink });
+  const sessions = sessionRoutes({ access, ...remembered });
+  const batches = buildBatches(config, { access, clock, sink, handler: (call) => handler(call) });
+  const kept = [serve.routes(), responses.routes, batches.routes, counting, sessions, admin];
+  const handler = router(new Map([...kept, dashboardRoutes(access)].flatMap((some) => [...some])));
   // A moment more than answers have: enough to say why they end.
-  const shutdownUsMax = limits.shutdownUsMax + LAST_WORDS_US;
-  const server = new HttpServer(router(routes), { ...limits, shutdownUsMax });
+  const settings = { ...limits, shutdownUsMax: limits.shutdownUsMax + LAST_WORDS_US };
+  const server = new HttpServer(handler, settings, responses.sockets);
   return {
     host,
     roster,
     state,
     server,
     async close() {
+      // Before answers turn into refusals.
+      await batches.close();
       kvMoves.close();
       host.close();
       recordings.close();
       const cancel = clock.after(limits.shutdownUsMax, () => serve.breakOff());
       await server.close();
+      await responses.close();
       cancel();
       roster.close();
       feed.close();
@@ -161,6 +160,7 @@ const POLICY_GAUGES = [
 function metricsText(metrics: Metrics, host: Host, policies: readonly PolicyReport[]): string {
   const state = host.state();
   metrics.set('stator_active_sessions', {}, state.liveThreads);
+  metrics.set('stator_gated_programs', {}, state.gatedPrograms);
   metrics.clear('stator_worker_mode');
   metrics.clear('stator_worker_confidence');
   for (const { id, mode, confidence } of state.workers) {

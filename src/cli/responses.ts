@@ -1,5 +1,4 @@
 /** The Responses API with its state, as the configuration wants it kept. */
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { Access } from '../gateway/access.ts';
 import { Conversations } from '../gateway/responses/conversations.ts';
@@ -14,7 +13,7 @@ import { WebSockets } from '../http/web-sockets.ts';
 import type { Config } from '../model/config.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { Clock, Sink } from '../ports.ts';
-import { stateFolder } from '../weights/folders.ts';
+import { stateHere } from './state-here.ts';
 
 export interface KeptResponses {
   routes: Map<string, Route>;
@@ -84,8 +83,4 @@ function storeOf(
       recentBytesMax: settings.recentBytesMax,
     },
   });
-}
-
-function stateHere(): string {
-  return stateFolder({ env: process.env, platform: process.platform, home: homedir() });
 }

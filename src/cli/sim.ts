@@ -23,6 +23,7 @@ export interface SimFlags extends SourceFlags, SweepFlags, FitFlags, ValidateFla
   validate?: boolean;
   trace?: string;
   workers: number;
+  prefillWorkers?: number;
   sessionsPerWorker: number;
   thinkCapS: number;
   maxContext: number;
@@ -31,6 +32,7 @@ export interface SimFlags extends SourceFlags, SweepFlags, FitFlags, ValidateFla
   profile: string;
   deviceTokens: number;
   hostTokens: number;
+  ttlS?: number;
   routingLagMs: number;
   eventLagMs: number;
   slo: Slo;
@@ -77,18 +79,21 @@ async function simulationOf(flags: SimFlags, profile: Profile): Promise<Simulati
     policies,
     seeds: Array.from({ length: flags.seeds }, (_, i) => flags.seed + i),
     workers: flags.workers,
+    prefillWorkers: flags.prefillWorkers,
     load,
     contextTokensMax: flags.maxContext,
     turnsMin: load.kind === 'closed' ? TURNS_MIN : 1,
     profile,
     deviceTokens: flags.deviceTokens,
     hostTokens: flags.hostTokens,
+    ttlUs: flags.ttlS === undefined ? undefined : Math.round(flags.ttlS * 1e6),
     routingLagUs: Math.round(flags.routingLagMs * 1000),
     eventLagUs: Math.round(flags.eventLagMs * 1000),
     slo: flags.slo,
     warmupS: flags.warmupS,
     durationS: flags.durationS,
-    kernel: Config.parse({}).limits,
+    // Who is in a trace waited for its answer: nobody gives up.
+    kernel: { ...Config.parse({}).limits, queueUsMax: Number.MAX_SAFE_INTEGER / 2 },
   };
 }
 

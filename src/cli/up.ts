@@ -73,12 +73,18 @@ async function banner(stack: Stack): Promise<string> {
     '',
     'Point an agent at it:',
     `  Claude Code  ANTHROPIC_BASE_URL=${url} ANTHROPIC_AUTH_TOKEN=local ANTHROPIC_MODEL=${model.name} ANTHROPIC_SMALL_FAST_MODEL=${model.name} claude`,
-    '  Codex        needs the Responses API, which Stator does not serve yet',
+    `  Codex        codex -c model=${model.name} -c model_provider=stator -c '${codexProvider(url)}'`,
     `  opencode     OPENCODE_CONFIG_CONTENT='${opencodeConfig(url, model.name)}' opencode`,
     `  curl         curl ${url}/v1/chat/completions -H 'content-type: application/json' -H 'x-stator-session-id: me' -d '{"model":"${model.name}","messages":[{"role":"user","content":"Hello"}],"stream":true}'`,
     '',
   );
   return lines.join('\n');
+}
+
+/** Over a WebSocket a turn sends what is new, and the first prompt while the user still types. */
+function codexProvider(url: string): string {
+  const fields = `name="Stator",base_url="${url}/v1",supports_websockets=true`;
+  return `model_providers.stator={${fields}}`;
 }
 
 async function cardsOf(stack: Stack): Promise<{ id: string; card: WorkerCard }[]> {

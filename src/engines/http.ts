@@ -26,12 +26,12 @@ export class EngineHttp {
     this.#headers = given.headers;
   }
 
-  /** Lists of events that came together. */
-  stream(path: string, body: unknown, signal: AbortSignal): EventStream {
+  /** Lists of events that came together; `body` is JSON already where it is bytes. */
+  stream(path: string, body: object, signal: AbortSignal): EventStream {
     const headers = { ...this.#headers, 'content-type': 'application/json' };
     const stream = new EventStream({ signal, refused, lost });
-    const request = { method: 'POST', path, headers, body: JSON.stringify(body) } as const;
-    this.#pool.dispatch(request, stream);
+    const json = body instanceof Uint8Array ? body : JSON.stringify(body);
+    this.#pool.dispatch({ method: 'POST', path, headers, body: json }, stream);
     return stream;
   }
 

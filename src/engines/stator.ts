@@ -9,6 +9,7 @@ import { readEmbedding } from '../wire/openai-embeddings.ts';
 import { chatFields, UpstreamReader } from '../wire/openai-upstream.ts';
 import { formatFields } from '../wire/shape.ts';
 import { EngineHttp } from './http.ts';
+import { jsonWithIds } from './id-list.ts';
 import { PartStream } from './part-stream.ts';
 import { StatorKv } from './stator-kv.ts';
 
@@ -64,7 +65,7 @@ export class StatorEngine implements Engine {
   }
 }
 
-function requestOf(job: Job): { path: string; body: Record<string, unknown> } {
+function requestOf(job: Job): { path: string; body: Record<string, unknown> | Uint8Array } {
   const { prompt, sampling, outputTokensMax, shape } = job;
   const extraFields = [
     ...(job.engineData ? ['engine_data'] : []),
@@ -102,8 +103,10 @@ function requestOf(job: Job): { path: string; body: Record<string, unknown> } {
     return { path: '/v1/chat/completions', body: chat };
   }
   const { logprobs } = shape;
-  const completion = { ...body, logprobs, prompt: inputOf(job), return_token_ids: true };
-  return { path: '/v1/completions', body: completion };
+  const path = '/v1/completions';
+  const completion = { ...body, logprobs, return_token_ids: true };
+  if (prompt.kind === 'text') return { path, body: { ...completion, prompt: prompt.text } };
+  return { path, body: jsonWithIds(completion, 'prompt', prompt.ids) };
 }
 
 function forcedOf({ forcedOutput }: Job): string | number[] | undefined {

@@ -36,20 +36,26 @@ test('with keys, only a key lets in, and as its own tenant', () => {
   }
 });
 
-test('x-tenant-id counts from this machine and from trusted proxies only', () => {
-  const access = accessOf(KEYS, ['203.0.113.1']);
+test('x-tenant-id counts from trusted proxies, and from this machine for whoever may see all', () => {
+  const access = accessOf(KEYS, ['203.0.113.1', '127.0.0.9']);
   const headers = { 'x-api-key': 'key-of-alice', 'x-tenant-id': 'bob' };
-  const tenant = (remote: string) => access.caller(call(headers, remote)).tenant;
-  for (const remote of ['127.0.0.1', '127.9.9.9', '::1', '::ffff:127.0.0.1', '203.0.113.1']) {
-    assert.equal(tenant(remote), 'bob', remote);
+  const admins = { 'x-api-key': 'key-of-admin', 'x-tenant-id': 'bob' };
+  const tenant = (remote: string, sent = headers) => access.caller(call(sent, remote)).tenant;
+  for (const remote of ['127.0.0.1', '127.9.9.9', '::1', '::ffff:127.0.0.1']) {
+    assert.equal(tenant(remote, admins), 'bob', remote);
+    assert.equal(accessOf([]).caller(call(headers, remote)).tenant, 'bob', remote);
+    // A proxy here may pass on whatever clients elsewhere send.
+    assert.equal(tenant(remote), 'alice', remote);
   }
+  for (const remote of ['203.0.113.1', '127.0.0.9']) assert.equal(tenant(remote), 'bob', remote);
   for (const remote of [FAR, '::ffff:203.0.113.9', '10.0.0.1', '', '127.0.0.1.example.org']) {
     assert.equal(tenant(remote), 'alice', remote);
+    assert.equal(tenant(remote, admins), 'ops', remote);
     assert.equal(isLoopback(remote), false);
   }
-  assert.equal(access.caller(call(headers, '127.0.0.1')).admin, false);
+  assert.equal(access.caller(call(headers, '203.0.113.1')).admin, false);
   const long = { 'x-api-key': 'key-of-alice', 'x-tenant-id': 'é'.repeat(65) };
-  assert.throws(() => access.caller(call(long, '127.0.0.1')), is('invalid_request'));
+  assert.throws(() => access.caller(call(long, '203.0.113.1')), is('invalid_request'));
   assert.equal(access.caller(call(long, FAR)).tenant, 'alice');
 });
 

@@ -3,6 +3,9 @@
  *
  *   no keys configured   everybody who reaches us is on this machine: one tenant, admin
  *   keys configured      a key names its tenant; no key, no answer
+ *   x-tenant-id          counts from a trusted proxy, which sets it, and from this machine where there
+ *                        are no keys or the key is an admin's: else a key would be every tenant's as
+ *                        soon as a proxy on this machine passes headers on
  *   admin routes         besides: Host must be ours and Origin absent or the same, so that no web page
  *                        a user visits can drive them (cross-site requests, DNS rebinding)
  */
@@ -44,11 +47,13 @@ export class Access {
   }
 
   /** Throws `unauthorized` where a key is needed and none, or a wrong one, was sent. */
-  caller(call: Call): Caller {
+  caller(call: Pick<Call, 'headers' | 'remote' | 'vouched'>): Caller {
+    const { vouched } = call;
+    if (vouched !== undefined) return { ...vouched, tenant: vouched.tenant as TenantId };
     const known =
       this.#keys.length === 0 ? { tenant: DEFAULT_TENANT, admin: true } : this.#byKey(call);
     const named = call.headers['x-tenant-id'];
-    if (named === undefined || named === '' || !this.#trusts(call.remote)) return known;
+    if (named === undefined || named === '' || !this.#mayName(known, call.remote)) return known;
     if (Buffer.byteLength(named) > TENANT_BYTES_MAX) {
       throw new GatewayError(
         'invalid_request',
@@ -69,7 +74,7 @@ export class Access {
     );
   }
 
-  sameSite(call: Call): void {
+  sameSite(call: Pick<Call, 'headers'>): void {
     const host = (call.headers.host ?? '').toLowerCase();
     // A page elsewhere can give our address a name of its own, but not make a name of the address.
     const name = host.replace(/:\d+$/, '');
@@ -82,7 +87,7 @@ export class Access {
     }
   }
 
-  #byKey(call: Call): Caller {
+  #byKey(call: Pick<Call, 'headers'>): Caller {
     const bearer = /^Bearer\s+(.+)$/i.exec(call.headers.authorization ?? '')?.[1];
     for (const sent of [bearer, call.headers['x-api-key']]) {
       if (sent === undefined) continue;
@@ -96,8 +101,8 @@ export class Access {
     );
   }
 
-  #trusts(remote: string): boolean {
-    return isLoopback(remote) || this.#trustedProxies.has(plainAddress(remote));
+  #mayName({ admin }: Caller, remote: string): boolean {
+    return (admin && isLoopback(remote)) || this.#trustedProxies.has(plainAddress(remote));
   }
 }
 

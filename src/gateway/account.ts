@@ -6,12 +6,15 @@ import type { Usage } from '../model/part.ts';
 import type { Receipt } from '../model/receipt.ts';
 import type { Identity } from '../model/session.ts';
 import type { Placement } from './host.ts';
+import { AnswerSketch } from './lineage/answer-sketch.ts';
 import { regretOf } from './regret.ts';
 
 type Status = Receipt['actual']['status'];
 
 export class Account {
   readonly arrival: Arrival;
+  readonly who: Identity;
+  readonly answer = new AnswerSketch();
   readonly #receipt: Receipt;
   readonly #arrivedUs: number;
   #placedUs: number | undefined;
@@ -29,9 +32,12 @@ export class Account {
     arrival: Arrival;
     tokensKnown: boolean;
     normalised: Receipt['normalised'];
+    /** What contradicted itself in its hints. */
+    notes: readonly string[];
   }) {
     const { who, arrival } = given;
     this.arrival = arrival;
+    this.who = who;
     this.#arrivedUs = given.arrivedUs;
     this.#receipt = {
       id: given.id,
@@ -42,7 +48,11 @@ export class Account {
       tenant: who.tenant,
       session: who.session ?? null,
       thread: who.thread ?? null,
+      parent: who.parent ?? null,
       knownBy: who.knownBy,
+      purpose: who.purpose,
+      relation: who.relation,
+      notes: [...who.notes, ...given.notes],
       policy: given.policy,
       promptTokens: given.tokensKnown ? arrival.promptTokens : null,
       normalised: given.normalised,

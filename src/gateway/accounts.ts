@@ -8,23 +8,40 @@ import type { Clock, Sink } from '../ports.ts';
 import type { Ask } from '../wire/wire.ts';
 import { Account } from './account.ts';
 import type { Host } from './host.ts';
+import type { Identities } from './identities.ts';
 import type { ServedModel } from './models.ts';
-import { arrivalOf, type Prompt } from './prompt.ts';
+import type { Manners } from './patience.ts';
+import { arrivalOf, type Prompt, saltOf } from './prompt.ts';
 import type { Receipts } from './receipts.ts';
+import type { Sessions } from './sessions/sessions.ts';
+
+export interface AccountsParts {
+  host: Host;
+  clock: Clock;
+  rng: Prng;
+  receipts: Receipts;
+  identities: Identities;
+  sessions: Sessions;
+  sink: Sink;
+}
 
 export class Accounts {
   readonly #host: Host;
   readonly #clock: Clock;
   readonly #rng: Prng;
   readonly #receipts: Receipts;
+  readonly #identities: Identities;
+  readonly #sessions: Sessions;
   readonly #sink: Sink;
   #requests = 0;
 
-  constructor(parts: { host: Host; clock: Clock; rng: Prng; receipts: Receipts; sink: Sink }) {
+  constructor(parts: AccountsParts) {
     this.#host = parts.host;
     this.#clock = parts.clock;
     this.#rng = parts.rng;
     this.#receipts = parts.receipts;
+    this.#identities = parts.identities;
+    this.#sessions = parts.sessions;
     this.#sink = parts.sink;
   }
 
@@ -38,6 +55,7 @@ export class Accounts {
     model: ServedModel;
     prompt: Prompt;
     normalised: Receipt['normalised'];
+    manners: Manners;
   }): Account {
     const suffix = this.#rng.uint32().toString(36).padStart(7, '0');
     const id = `r${(this.#requests++).toString(36)}-${suffix}`;
@@ -52,8 +70,11 @@ export class Accounts {
       arrival: arrivalOf(id as RequestId, given),
       tokensKnown: given.prompt.job.kind === 'tokens',
       normalised: given.normalised,
+      notes: given.ask.hints.notes ?? [],
     });
     this.#receipts.open(account.receipt);
+    const { retentionUs: retainUs } = given.ask.hints;
+    this.#sessions.opened(account, { salt: saltOf(given.ask, given.who), retainUs });
     const { arrivedUs, wire, who, model, prompt } = given;
     const { hashes, blockTokens, promptTokens } = prompt;
     const asked = { hashes, blockTokens, promptTokens, prompt: given.ask.prompt };
@@ -67,6 +88,8 @@ export class Accounts {
   close(account: Account): void {
     const { receipt } = account;
     const { status, error } = receipt.actual;
+    this.#identities.ended(account.who, { served: status === 'done', answer: account.answer });
+    this.#sessions.closed(account);
     this.#receipts.close(receipt);
     this.#sink.note({
       kind: 'request',

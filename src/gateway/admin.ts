@@ -8,10 +8,11 @@ import { POLICY_NAMES } from '../kernel/route/policies.ts';
 import { GatewayError } from '../model/error.ts';
 import type { PolicyReport } from '../model/policy-report.ts';
 import type { Clock } from '../ports.ts';
+import { listOfModels, oneModel } from '../wire/model-list.ts';
 import { sse } from '../wire/sse.ts';
 import type { Access } from './access.ts';
 import type { Host } from './host.ts';
-import type { Models, ServedModel } from './models.ts';
+import type { Models } from './models.ts';
 import type { Receipts } from './receipts.ts';
 import type { Recordings } from './record/recordings.ts';
 import type { Roster } from './roster.ts';
@@ -57,11 +58,14 @@ export function adminRoutes(parts: AdminParts): Map<string, Route> {
   for (const pattern of ['HEAD /', 'HEAD /api/hello', 'GET /api/hello']) {
     open(pattern, (call) => replyJson(call.reply, 200, { server: 'stator', version }));
   }
-  open('GET /v1/models', (call) => listModels(call, parts));
+  open('GET /v1/models', (call) => {
+    access.caller(call);
+    replyJson(call.reply, 200, listOfModels(parts.models.up(), call.headers, call.query));
+  });
   open('GET /v1/models/*', (call) => {
     access.caller(call);
     const name = decoded(call.path.slice('/v1/models/'.length));
-    replyJson(call.reply, 200, modelCard(parts.models.find(name)));
+    replyJson(call.reply, 200, oneModel(parts.models.find(name), call.headers));
   });
   open('GET /stator/v1/receipts', (call) => listReceipts(call, parts));
   open('GET /stator/v1/receipts/*', (call) => {
@@ -107,35 +111,6 @@ function decoded(text: string): string {
   } catch {
     return text;
   }
-}
-
-function listModels(call: Call, { access, models }: AdminParts): void {
-  access.caller(call);
-  const data = models.up().map(modelCard);
-  const ids = data.map(({ id }) => id);
-  // Both vendors' shapes at once: their fields do not collide.
-  const anthropic = {
-    has_more: false,
-    first_id: ids[0] ?? null,
-    last_id: ids[ids.length - 1] ?? null,
-  };
-  replyJson(call.reply, 200, { object: 'list', data, ...anthropic });
-}
-
-function modelCard(model: ServedModel) {
-  return {
-    id: model.name,
-    object: 'model',
-    type: 'model',
-    display_name: model.demo ? `${model.name} (random weights: its text is noise)` : model.name,
-    created: 0,
-    created_at: '1970-01-01T00:00:00Z',
-    owned_by: 'stator',
-    max_model_len: model.contextTokens,
-    ...(model.demo && {
-      warning: 'Random weights: the text is noise, while speed and reuse are real.',
-    }),
-  };
 }
 
 /** The caller's newest receipts. */

@@ -18,9 +18,11 @@ import { headersOf } from './envelope.ts';
 import { answerOf, type Engines } from './failover.ts';
 import type { Host } from './host.ts';
 import { identify } from './identify.ts';
+import { beside } from './identities.ts';
 import type { Models } from './models.ts';
+import type { Patience } from './patience.ts';
 import { jobOf, promptOf } from './prompt.ts';
-import { watched } from './relay.ts';
+import { Watch } from './relay.ts';
 
 /** So many texts of one request wait for their vectors at once. */
 const TOGETHER = 8;
@@ -31,6 +33,7 @@ export interface EmbeddingParts {
   host: Host;
   engines: Engines;
   clock: Clock;
+  patience: Patience;
 }
 
 export class Embeddings {
@@ -78,29 +81,32 @@ export class Embeddings {
     input: EmbeddingAsk['inputs'][number],
     signal: AbortSignal,
   ): Promise<Vector> {
-    const { access, models, host, engines, clock } = this.#parts;
+    const { access, models, host, engines, clock, patience } = this.#parts;
     const { tenant } = access.caller(call);
-    const who = identify(tenant, call.headers, []);
+    const who = beside(identify(tenant, call.headers, []));
     const model = models.find(name);
-    const ask = askOf(name, input, hints);
-    const prompt = await promptOf(ask, model, who);
+    const asked = askOf(name, input, hints);
+    const prompt = await promptOf(asked, model, who);
     const account = this.#accounts.open({
       ...{ request: call.requestId, wire: 'openai-embeddings', arrivedUs: clock.nowUs() },
-      ...{ ask, who, model, prompt, normalised: [] },
+      ...{ ask: asked, who, model, prompt, normalised: [] },
+      manners: patience.of(call.headers, false),
     });
-    const job = jobOf(account.arrival.id, { ask, model, who, prompt });
+    const job = jobOf(account.arrival.id, { ask: asked, model, who, prompt });
     let found: Embedding | undefined;
-    const answer = answerOf({
-      ...{ host, engines, account, job, signal },
-      ask: (engine) =>
-        vectorParts(engine, job, signal, (embedding) => {
-          found = embedding;
-        }),
-    });
+    const ask = (engine: Engine) =>
+      vectorParts(engine, job, signal, (embedding) => {
+        found = embedding;
+      });
+    const watch = new Watch({ host, clock, account, signal });
     try {
-      for await (const part of watched(answer, { host, clock, account, signal })) {
-        if (part.kind === 'error') throw part.error;
-      }
+      await answerOf({ host, engines, account, job, signal, ask }, (part) => {
+        watch.saw(part);
+        return undefined;
+      });
+    } catch (thrown) {
+      watch.threw(thrown);
+      throw thrown;
     } finally {
       this.#accounts.close(account);
     }

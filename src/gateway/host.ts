@@ -3,7 +3,10 @@
  * asked to be, and shows every exchange to a sink (the journal).
  */
 import { must, unreachable } from '../base/assert.ts';
-import type { Kernel, KernelState } from '../kernel/kernel.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import type { Held } from '../kernel/session/whereabouts.ts';
+import type { KernelState } from '../kernel/state.ts';
+import type { BlockHashes } from '../model/block.ts';
 import { GatewayError } from '../model/error.ts';
 import type { RequestId, WorkerId } from '../model/ids.ts';
 import type { Arrival, Decision, Fact, Order } from '../model/kernel-io.ts';
@@ -72,6 +75,16 @@ export class Host {
 
   state(): KernelState {
     return this.#kernel.state(this.#clock.nowUs());
+  }
+
+  /** Where the KV of a prompt is believed to lie. */
+  kvOf(prompt: { model: string; hashes: BlockHashes }): Held[] {
+    return this.#kernel.whereabouts.of(this.#clock.nowUs(), prompt);
+  }
+
+  /** Prefill that cached tokens saved, in microseconds. */
+  savedUs(worker: WorkerId, tokens: { promptTokens: number; cachedTokens: number }): number {
+    return this.#kernel.whereabouts.savedUs(worker, tokens);
   }
 
   check(): void {

@@ -14,7 +14,7 @@ import { DEFAULT_TENANT } from './access.ts';
 import { BlockNames } from './feed/block-names.ts';
 import { identify } from './identify.ts';
 import type { ServedModel } from './models.ts';
-import { arrivalOf, jobOf, promptOf } from './prompt.ts';
+import { arrivalOf, jobOf, promptOf, refuseTooMany } from './prompt.ts';
 
 const BLOCK = 16;
 
@@ -41,7 +41,7 @@ async function understood(tenant: string, salt: string | undefined, served = mod
   const ask = openaiCompletions.parse({ model: 'm', prompt: TEXT, nvext });
   const who = identify(tenant as TenantId, {}, []);
   const prompt = await promptOf(ask, served, who);
-  const given = { ask, model: served, who, prompt };
+  const given = { ask, model: served, who, prompt, manners: { patienceUs: 1 } };
   const id = 'r' as RequestId;
   return { prompt, job: jobOf(id, given), arrival: arrivalOf(id, given) };
 }
@@ -103,6 +103,26 @@ test('what an engine tells of a prompt it was given is what the next such prompt
     }),
     { numRuns: 100 },
   ));
+
+test('more messages, blocks or tools than the context has tokens are refused unread', () => {
+  const served = { ...model, contextTokens: 100 };
+  const asked = (given: object) => openaiChat.parse({ model: 'm', messages: [], ...given });
+  const messages = (count: number) =>
+    Array.from({ length: count }, () => ({ role: 'user', content: '' }));
+  const blocks = Array.from({ length: 100 }, () => ({ type: 'text', text: 'a' }));
+  const tools = Array.from({ length: 99 }, (_, i) => ({
+    type: 'function',
+    function: { name: `f${i}` },
+  }));
+  refuseTooMany(asked({ messages: messages(99) }), served);
+  for (const given of [
+    { messages: messages(100) },
+    { messages: [{ role: 'user', content: blocks }] },
+    { messages: messages(1), tools },
+  ]) {
+    assert.throws(() => refuseTooMany(asked(given), served), /more messages and tools/);
+  }
+});
 
 test('a chat becomes the tokens of its model’s template; without a tokenizer it passes as it is', async () => {
   const messages = [{ role: 'user', content: 'the king' }];

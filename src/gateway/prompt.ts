@@ -2,12 +2,14 @@
 import { GatewayError } from '../model/error.ts';
 import type { RequestId } from '../model/ids.ts';
 import type { Arrival } from '../model/kernel-io.ts';
-import type { AnswerFrame } from '../model/request.ts';
+import type { AnswerFrame, Hints } from '../model/request.ts';
+import { IDLE_PRIORITY } from '../model/request.ts';
 import type { Identity } from '../model/session.ts';
 import type { EncodedPrompt, Job, PartParser, Tokens } from '../ports.ts';
 import type { Ask } from '../wire/wire.ts';
 import { DEFAULT_TENANT } from './access.ts';
 import type { ServedModel } from './models.ts';
+import type { Manners } from './patience.ts';
 
 export interface Prompt {
   job: Job['prompt'];
@@ -49,6 +51,21 @@ export async function promptOf(ask: Ask, model: ServedModel, who: Identity): Pro
   };
 }
 
+/**
+ * A message or a block of one takes a token at least. Told before anything is made of them: a million
+ * empty ones fit into a body, and would hold up everybody for seconds.
+ */
+export function refuseTooMany({ prompt }: Ask, { contextTokens }: ServedModel): void {
+  if (prompt.kind !== 'chat') return;
+  const { messages, tools } = prompt.chat;
+  const least = messages.reduce((sum, { content }) => sum + Math.max(1, content.length), 0);
+  if (least + tools.length < contextTokens) return;
+  throw new GatewayError(
+    'context_length_exceeded',
+    `This model's context is ${contextTokens} tokens, but the prompt has more messages and tools; shorten it.`,
+  );
+}
+
 /** What cannot fit, however it is cut, is refused before anybody waits for it to be cut. */
 function refuseTooLong(text: string, tokens: Tokens, { contextTokens }: ServedModel): void {
   const least = Math.ceil(text.length / tokens.charactersPerTokenMax);
@@ -61,19 +78,32 @@ function refuseTooLong(text: string, tokens: Tokens, { contextTokens }: ServedMo
 
 export function arrivalOf(
   id: RequestId,
-  { ask, model, who, prompt }: { ask: Ask; model: ServedModel; who: Identity; prompt: Prompt },
+  given: {
+    ask: Ask;
+    model: ServedModel;
+    who: Identity;
+    prompt: Prompt;
+    manners: Pick<Manners, 'patienceUs'>;
+  },
 ): Arrival {
+  const { ask, model, who, prompt, manners } = given;
+  const { hints } = ask;
   return {
     id,
     tenant: who.tenant,
     model: model.name,
-    thread: who.thread,
+    // What runs when nothing else does keeps no place warm: it would be counted as live.
+    ...(hints.whenIdle ? { thread: undefined } : { thread: who.thread, session: who.session }),
+    parent: who.parent,
     promptTokens: prompt.promptTokens,
     hashes: prompt.hashes,
     blockTokens: prompt.blockTokens,
     outputTokensMax: ask.outputTokensMax ?? model.contextTokens,
-    priority: ask.hints.priority,
-    wants: ask.hints.wants,
+    priority: hints.priority,
+    strictPriority: hints.strictPriority,
+    whenIdle: hints.whenIdle,
+    patienceUs: manners.patienceUs,
+    wants: hints.wants,
   };
 }
 
@@ -91,12 +121,23 @@ export function jobOf(
     stop: ask.stop,
     shape: { ...ask.shape, frame: prompt.frame },
     cacheSalt: saltOf(ask, who),
-    priority: ask.hints.priority,
+    priority: enginePriority(ask.hints),
     forcedOutput: ask.hints.forcedOutput,
     engineData: ask.hints.extraFields.includes('engine_data'),
     thread: who.thread,
   };
 }
+
+/** One number for an engine: strict ones before all others, and those that nobody waits for behind. */
+function enginePriority({ priority, strictPriority = 0, whenIdle }: Hints): number {
+  if (whenIdle) return IDLE_PRIORITY;
+  const plain = Math.max(-PLAIN_MAX, Math.min(PLAIN_MAX, priority));
+  return plain + Math.min(STRICT_MAX, strictPriority) * 2 * (PLAIN_MAX + 1);
+}
+
+const PLAIN_MAX = 2 ** 20 - 1;
+/** So that the sum is no larger than what engines read. */
+const STRICT_MAX = 511;
 
 /** Four bytes are taken for a token; without hashes the index knows such a worker by its load only. */
 function passThrough({ prompt, shape }: Ask): Prompt {
@@ -116,7 +157,7 @@ function passThrough({ prompt, shape }: Ask): Prompt {
 }
 
 /** The tenant is the default salt; what a client names is kept below its own tenant. */
-function saltOf(ask: Ask, who: Identity): string {
+export function saltOf(ask: Ask, who: Identity): string {
   const { cacheSalt } = ask.hints;
   const named = cacheSalt !== undefined && cacheSalt !== '';
   if (who.tenant === DEFAULT_TENANT && !named) return '';

@@ -5,12 +5,16 @@
 
 import { type Reply, replyJson } from '../http/call.ts';
 import { asGatewayError, GatewayError } from '../model/error.ts';
-import type { Part } from '../model/part.ts';
+import type { Part, Usage } from '../model/part.ts';
 import type { Clock } from '../ports.ts';
 import { AnswerFold } from '../wire/answer.ts';
-import type { Ask, Framer, Opening, Wire } from '../wire/wire.ts';
+import type { Parsing } from '../wire/parsed.ts';
+import type { Ask, Opening, Wire } from '../wire/wire.ts';
 import type { Account } from './account.ts';
+import type { Take } from './failover.ts';
 import type { Host } from './host.ts';
+import { Outlet } from './outlet.ts';
+import type { Manners } from './patience.ts';
 
 /** The kernel hears of every so many tokens. */
 const PROGRESS_TOKENS = 16;
@@ -24,108 +28,123 @@ export interface Delivery {
   opening: Opening;
   reply: Reply;
   signal: AbortSignal;
-  /** Response headers, known once the request was placed. */
+  manners: Manners;
+  arrivedUs: number;
+  /** Response headers: which worker it is, once the request was placed. */
   headers: () => Record<string, string>;
   /** What the answer's `nvext` holds. */
   extras: () => Record<string, unknown> | undefined;
 }
 
-/** Consumes the answer; throws only before anything was sent. */
-export async function relay(parts: AsyncIterable<Part>, to: Delivery): Promise<void> {
-  const told = watched(parts, to);
-  if (to.ask.stream) await stream(told, to);
-  else await whole(told, to);
-}
+/** Hands over the parts of an answer, and resolves when there are no more. */
+type Answer = (take: Take) => Promise<void>;
 
-async function stream(parts: AsyncIterable<Part>, to: Delivery): Promise<void> {
-  const { reply } = to;
-  let framer: Framer | undefined;
+/** Sends what `answer` gives; throws only before anything was sent. */
+export async function relay(answer: Answer, parsing: Parsing, to: Delivery): Promise<void> {
+  const watch = new Watch(to);
+  const taken = (part: Part, on: (part: Part) => void) => {
+    for (const one of parsing.push(part)) {
+      watch.saw(one);
+      on(one);
+    }
+  };
+  const outlet = to.ask.stream ? outletOf(to) : undefined;
   try {
-    for await (const part of parts) {
-      let text = '';
-      if (framer === undefined) {
-        framer = to.wire.framer(to.ask, to.opening);
-        reply.head(200, { ...STREAM_HEADERS, ...to.headers() });
-        text = framer.open();
-      }
-      text += framer.part(part, part.kind === 'done' ? to.extras() : undefined);
-      if (text !== '') await reply.write(text);
-    }
+    await (outlet === undefined ? whole(answer, taken, to) : stream(answer, taken, outlet, to));
   } catch (thrown) {
-    if (framer === undefined) throw thrown;
-    await reply.write(framer.part({ kind: 'error', error: asGatewayError(thrown) }));
-  }
-  reply.end();
-}
-
-const STREAM_HEADERS = {
-  'content-type': 'text/event-stream; charset=utf-8',
-  'cache-control': 'no-cache',
-  'x-accel-buffering': 'no',
-};
-
-async function whole(parts: AsyncIterable<Part>, to: Delivery): Promise<void> {
-  const fold = new AnswerFold();
-  for await (const part of parts) fold.add(part);
-  if (fold.error !== undefined) throw fold.error;
-  const answer = fold.answer(to.extras());
-  if (answer === undefined)
-    throw new GatewayError('engine_lost', 'The engine gave no whole answer.');
-  replyJson(to.reply, 200, to.wire.whole(to.ask, to.opening, answer), to.headers());
-}
-
-/** Passes parts on, and tells kernel and account what they mean. */
-export async function* watched(
-  parts: AsyncIterable<Part>,
-  to: Pick<Delivery, 'host' | 'clock' | 'account' | 'signal'>,
-): AsyncGenerator<Part> {
-  const { host, clock, account } = to;
-  const request = account.arrival.id;
-  let outputTokens = 0;
-  let toldTokens = 0;
-  let ended = false;
-  try {
-    for await (const part of parts) {
-      if (part.kind === 'done') {
-        ended = true;
-        account.ended(clock.nowUs(), { status: 'done', usage: part.usage });
-        const { cachedTokens } = part.usage;
-        host.tell({
-          kind: 'finished',
-          request,
-          outputTokens: part.usage.outputTokens,
-          cachedTokens,
-        });
-      } else if (part.kind === 'error') {
-        ended = true;
-        const status = to.signal.aborted ? 'cancelled' : 'failed';
-        account.ended(clock.nowUs(), { status, error: part.error });
-      } else if (part.kind !== 'ended') {
-        const tokens = part.kind === 'toolCall' ? 0 : part.tokens;
-        outputTokens += tokens;
-        if (account.token(clock.nowUs(), tokens)) host.tell({ kind: 'firstTokenSent', request });
-        if (outputTokens - toldTokens >= PROGRESS_TOKENS) {
-          toldTokens = outputTokens;
-          host.tell({ kind: 'progressed', request, outputTokens });
-        }
-      }
-      yield part;
-    }
-  } catch (thrown) {
-    if (!ended) {
-      ended = true;
-      // Where it was told of the end already, this says nothing new.
-      host.tell({ kind: 'cancelled', request });
-      const error = asGatewayError(thrown);
-      account.ended(clock.nowUs(), { status: statusOf(error, account, to.signal), error });
-    }
-    throw thrown;
+    watch.threw(thrown);
+    if (outlet?.isOpen !== true) throw thrown;
+    outlet.send({ kind: 'error', error: asGatewayError(thrown) });
   } finally {
-    // The client left, or what it was sent could not be written.
-    if (!ended) {
-      host.tell({ kind: 'cancelled', request });
-      account.ended(clock.nowUs(), { status: 'cancelled' });
+    outlet?.end();
+  }
+}
+
+/** Takes a part apart, tells what it means, and gives each piece on. */
+type Taken = (part: Part, on: (part: Part) => void) => void;
+
+async function stream(answer: Answer, taken: Taken, outlet: Outlet, to: Delivery): Promise<void> {
+  const say = (part: Part) => outlet.send(part, part.kind === 'done' ? to.extras() : undefined);
+  await answer((part) => {
+    taken(part, say);
+    return outlet.isBlocked ? outlet.room() : undefined;
+  });
+}
+
+async function whole(answer: Answer, taken: Taken, to: Delivery): Promise<void> {
+  const fold = new AnswerFold();
+  const add = (part: Part) => fold.add(part);
+  await answer((part) => {
+    taken(part, add);
+    return undefined;
+  });
+  if (fold.error !== undefined) throw fold.error;
+  const said = fold.answer(to.extras());
+  if (said === undefined) throw new GatewayError('engine_lost', 'The engine gave no whole answer.');
+  replyJson(to.reply, 200, to.wire.whole(to.ask, to.opening, said), to.headers());
+}
+
+function outletOf(to: Delivery): Outlet {
+  const { reply, clock, manners } = to;
+  return new Outlet({
+    ...{ reply, clock, manners },
+    waitedUs: clock.nowUs() - to.arrivedUs,
+    open: () => ({ framer: to.wire.framer(to.ask, to.opening), headers: to.headers() }),
+  });
+}
+
+/** Tells kernel and account what the parts of an answer mean, and how it ended: once. */
+export class Watch {
+  readonly #of: Pick<Delivery, 'host' | 'clock' | 'account' | 'signal'>;
+  #outputTokens = 0;
+  #toldTokens = 0;
+  #ended = false;
+
+  constructor(of: Pick<Delivery, 'host' | 'clock' | 'account' | 'signal'>) {
+    this.#of = of;
+  }
+
+  saw(part: Part): void {
+    const { clock, account, signal } = this.#of;
+    if (part.kind === 'done') {
+      this.#done(part.usage);
+    } else if (part.kind === 'error') {
+      this.#ended = true;
+      const status = signal.aborted ? 'cancelled' : 'failed';
+      account.ended(clock.nowUs(), { status, error: part.error });
+    } else if (part.kind !== 'ended') {
+      account.answer.add(part);
+      this.#tokens(part.kind === 'toolCall' ? 0 : part.tokens);
     }
+  }
+
+  /** Before the end: the client left, no place was found, or what was said could not be sent. */
+  threw(thrown: unknown): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    const { host, clock, account, signal } = this.#of;
+    // Where it was told of the end already, this says nothing new.
+    host.tell({ kind: 'cancelled', request: account.arrival.id });
+    const error = asGatewayError(thrown);
+    account.ended(clock.nowUs(), { status: statusOf(error, account, signal), error });
+  }
+
+  #done(usage: Usage): void {
+    const { host, clock, account } = this.#of;
+    this.#ended = true;
+    account.ended(clock.nowUs(), { status: 'done', usage });
+    const { outputTokens, cachedTokens } = usage;
+    host.tell({ kind: 'finished', request: account.arrival.id, outputTokens, cachedTokens });
+  }
+
+  #tokens(count: number): void {
+    const { host, clock, account } = this.#of;
+    const request = account.arrival.id;
+    this.#outputTokens += count;
+    if (account.token(clock.nowUs(), count)) host.tell({ kind: 'firstTokenSent', request });
+    if (this.#outputTokens - this.#toldTokens < PROGRESS_TOKENS) return;
+    this.#toldTokens = this.#outputTokens;
+    host.tell({ kind: 'progressed', request, outputTokens: this.#outputTokens });
   }
 }
 
@@ -134,6 +153,7 @@ function statusOf(
   account: Account,
   signal: AbortSignal,
 ): 'rejected' | 'failed' | 'cancelled' {
-  if (signal.aborted || error.code === 'client_closed') return 'cancelled';
+  const left = error.code === 'client_closed' || error.code === 'request_timeout';
+  if (signal.aborted || left) return 'cancelled';
   return account.receipt.worker === null ? 'rejected' : 'failed';
 }

@@ -19,10 +19,14 @@ import { SseReader } from '../wire/sse.ts';
 import type { Wire } from '../wire/wire.ts';
 import { Access } from './access.ts';
 import { Host } from './host.ts';
+import { Identities } from './identities.ts';
 import { Models } from './models.ts';
 import { Normalizer } from './normalize/normalizer.ts';
+import { Patience } from './patience.ts';
 import { Receipts } from './receipts.ts';
 import { Serve } from './serve.ts';
+import { Keeping } from './sessions/keeping.ts';
+import { Sessions } from './sessions/sessions.ts';
 
 type Act = Part | ErrorCode | 'end' | 'wait';
 
@@ -88,7 +92,8 @@ test('a client that leaves midway stops its engine and gives its place back', as
   asking.leave();
   await asking.answered;
   assert.equal(rig.aborted, 1);
-  assert.equal(rig.last().actual.status, 'cancelled');
+  const { status, error } = rig.last().actual;
+  assert.deepEqual([status, error], ['cancelled', 'client_closed']);
   assert.deepEqual(rig.suspected, []);
   rig.assertSettled();
 });
@@ -173,6 +178,7 @@ class Rig {
       },
     };
     this.host = new Host({ kernel, clock, sink });
+    const keeping = new Keeping({ kvOf: () => undefined, sink });
     this.#serve = new Serve({
       access: new Access({ keys: [], trustedProxies: [], host: 'localhost' }),
       models: this.#models,
@@ -185,6 +191,9 @@ class Rig {
       clock,
       rng: new Prng(1),
       receipts: this.receipts,
+      identities: new Identities({ ...limits, rng: new Prng(1).fork('lineage') }),
+      sessions: new Sessions({ ...limits, clock, host: this.host, keeping }),
+      patience: new Patience(limits),
       sink,
     });
     for (const [name, acts] of Object.entries(engines)) this.up(name, acts, 4);

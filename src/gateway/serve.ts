@@ -10,13 +10,14 @@ import { type Call, replyJson } from '../http/call.ts';
 import { jsonBody } from '../http/json-body.ts';
 import { errorHeaders, type Route } from '../http/router.ts';
 import { asGatewayError, GatewayError } from '../model/error.ts';
-import type { Part } from '../model/part.ts';
 import type { Identity } from '../model/session.ts';
-import type { Clock, Sink } from '../ports.ts';
+import type { Clock, Engine, Sink } from '../ports.ts';
 import { anthropicMessages } from '../wire/anthropic-messages.ts';
+import type { Headers } from '../wire/headers.ts';
+import { headedHints } from '../wire/hints.ts';
 import { openaiChat } from '../wire/openai-chat.ts';
 import { openaiCompletions } from '../wire/openai-completions.ts';
-import { parsed } from '../wire/parsed.ts';
+import { Parsing } from '../wire/parsed.ts';
 import type { Ask, Wire } from '../wire/wire.ts';
 import type { Access } from './access.ts';
 import type { Account } from './account.ts';
@@ -25,12 +26,15 @@ import { Embeddings } from './embeddings.ts';
 import { extrasOf, headersOf, openingOf } from './envelope.ts';
 import { answerOf, type Engines } from './failover.ts';
 import type { Host } from './host.ts';
-import { identify } from './identify.ts';
+import type { Identities } from './identities.ts';
 import type { Models, ServedModel } from './models.ts';
+import { CallTexts } from './normalize/call-texts.ts';
 import type { Applied, Normalizer } from './normalize/normalizer.ts';
-import { jobOf, type Prompt, promptOf } from './prompt.ts';
+import { type Manners, type Patience, statusFor } from './patience.ts';
+import { jobOf, type Prompt, promptOf, refuseTooMany } from './prompt.ts';
 import type { Receipts } from './receipts.ts';
 import { relay } from './relay.ts';
+import type { Sessions } from './sessions/sessions.ts';
 
 export interface ServeParts {
   access: Access;
@@ -41,6 +45,9 @@ export interface ServeParts {
   clock: Clock;
   rng: Prng;
   receipts: Receipts;
+  identities: Identities;
+  sessions: Sessions;
+  patience: Patience;
   sink: Sink;
 }
 
@@ -52,16 +59,29 @@ interface Asked {
   model: ServedModel;
   prompt: Prompt;
   normalised: Applied;
+  manners: Manners;
 }
 
-/** Every API that generates, by its path. */
+/** Of a call that somebody read before, because something is kept of it. */
+export interface Known {
+  /** In place of the call's own. */
+  body: unknown;
+  /** Hears whose it is. */
+  identified: (who: Identity) => void;
+}
+
+/** APIs that generate and keep nothing, by their paths. */
 const WIRES: Record<string, Wire> = {
   '/v1/chat/completions': openaiChat,
   '/v1/completions': openaiCompletions,
   '/v1/messages': anthropicMessages,
 };
 
+/** Of all tenants together. */
+const CALL_TEXTS_CHARACTERS_MAX = 16 * 1024 * 1024;
+
 export class Serve {
+  readonly #callTexts = new CallTexts(CALL_TEXTS_CHARACTERS_MAX);
   readonly #parts: ServeParts;
   readonly #accounts: Accounts;
   readonly #embeddings: Embeddings;
@@ -85,7 +105,7 @@ export class Serve {
   }
 
   /** Answers the call, whatever comes: errors go out in the wire's own shape. */
-  async handle(call: Call, wire: Wire): Promise<void> {
+  async handle(call: Call, wire: Wire, known?: Known): Promise<void> {
     // Ends with the call, however it ends: whatever still runs for it is stopped.
     const leaving = new AbortController();
     const leave = () => leaving.abort();
@@ -94,10 +114,10 @@ export class Serve {
     const arrivedUs = this.#parts.clock.nowUs();
     let account: Account | undefined;
     try {
-      const asked = await this.#understand(call, wire);
+      const asked = await this.#understand(call, wire, known);
       const { requestId: request } = call;
       account = this.#accounts.open({ ...asked, request, wire: wire.name, arrivedUs });
-      await this.#answer(call, asked, account, leaving.signal);
+      await this.#answer(call, { ...asked, arrivedUs }, account, leaving.signal);
     } catch (thrown) {
       this.#refuse(call, wire, thrown);
     } finally {
@@ -114,38 +134,61 @@ export class Serve {
     for (const leaving of this.#running) leaving.abort(reason);
   }
 
-  async #understand(call: Call, wire: Wire): Promise<Asked> {
-    const { access, models, normalizer } = this.#parts;
-    const { tenant } = access.caller(call);
-    const body = await jsonBody(call);
-    const ask = wire.parse(body);
-    const who = identify(tenant, call.headers, ask.names);
+  async #understand(call: Call, wire: Wire, known?: Known): Promise<Asked> {
+    const { access, models, normalizer, identities, patience } = this.#parts;
+    const caller = access.caller(call);
+    const body = known === undefined ? await jsonBody(call) : known.body;
+    const ask = headed(wire.parse(body), call.headers);
+    const manners = patience.of(call.headers, ask.stream);
     const model = models.find(ask.model);
-    const { ask: plain, applied } = normalizer.normalise({ body, ask, model, who });
-    const prompt = await promptOf(plain, model, who);
-    return { wire, ask, who, model, prompt, normalised: applied };
+    refuseTooMany(ask, model);
+    const who = identities.of(caller, call.headers, ask);
+    known?.identified(who);
+    try {
+      const { ask: plain, applied } = normalizer.normalise({ body, ask, model, who });
+      const prompt = await promptOf(this.#restored(plain, scopeOf(model, who)), model, who);
+      return { wire, ask, who, model, prompt, normalised: applied, manners };
+    } catch (thrown) {
+      identities.ended(who, { served: false, answer: undefined });
+      throw thrown;
+    }
   }
 
-  async #answer(call: Call, asked: Asked, account: Account, signal: AbortSignal): Promise<void> {
-    const { host, engines, clock } = this.#parts;
-    const { wire, ask, prompt } = asked;
+  async #answer(
+    call: Call,
+    asked: Asked & { arrivedUs: number },
+    account: Account,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { host, engines, clock, sessions } = this.#parts;
+    const { wire, ask, prompt, manners, arrivedUs } = asked;
     const job = jobOf(account.arrival.id, asked);
-    const answer: AsyncIterable<Part> = answerOf({
-      ...{ host, engines, account, job, signal },
-      ask: (engine) => engine.generate(job, signal),
-    });
-    await relay(prompt.parser === undefined ? answer : parsed(answer, prompt.parser), {
+    const given = { host, engines, account, job, signal };
+    const generate = (engine: Engine) => engine.generate(job, signal);
+    const scope = scopeOf(asked.model, asked.who);
+    const heard = (id: string, argumentsJson: string) =>
+      this.#callTexts.keep(scope, { id, argumentsJson });
+    const parsing = new Parsing({ parser: prompt.parser, heard, oneCall: ask.shape.oneCall });
+    await relay((take) => answerOf({ ...given, ask: generate }, take), parsing, {
       host,
       clock,
       account,
       wire,
       ask,
-      opening: openingOf(ask, wire.name, account.receipt, clock.wallMs()),
+      opening: openingOf(ask, wire.name, account.receipt, () => clock.wallMs()),
       reply: call.reply,
       signal,
+      ...{ manners, arrivedUs },
       headers: () => headersOf(account.receipt),
-      extras: () => extrasOf(ask, account.receipt, account.itlUs()),
+      extras: () => extrasOf(ask, account, () => sessions.stateAfter(account)),
     });
+  }
+
+  /** With calls in the history as the model wrote them. */
+  #restored(ask: Ask, scope: string): Ask {
+    const { prompt } = ask;
+    if (prompt.kind !== 'chat') return ask;
+    return { ...ask, prompt: { kind: 'chat', chat: this.#callTexts.restored(prompt.chat, scope) } };
   }
 
   #refuse(call: Call, wire: Wire, thrown: unknown): void {
@@ -154,8 +197,18 @@ export class Serve {
       this.#parts.sink.note({ kind: 'warning', sentence: `internal error: ${whereFrom(thrown)}` });
     }
     if (call.reply.headSent) return call.reply.end();
-    replyJson(call.reply, error.status, wire.error(error), errorHeaders(call.requestId, error));
+    const status = statusFor(error, call.headers, wire.name);
+    replyJson(call.reply, status, wire.error(error), errorHeaders(call.requestId, error));
   }
+}
+
+/** With what its headers say of it. */
+function headed(ask: Ask, headers: Headers): Ask {
+  return { ...ask, hints: headedHints(ask.hints, headers) };
+}
+
+function scopeOf(model: ServedModel, who: Identity): string {
+  return JSON.stringify([who.tenant, model.name]);
 }
 
 /** Where an error of ours arose. Only our own claims are quoted: other words could hold a prompt. */

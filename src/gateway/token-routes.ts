@@ -17,13 +17,13 @@ import type { Sink, Tokens } from '../ports.ts';
 import { anthropicMessages } from '../wire/anthropic-messages.ts';
 import { type Json, list, object, optionalBoolean, string, wrong } from '../wire/fields.ts';
 import { openaiChat } from '../wire/openai-chat.ts';
-import { readResponsesInput } from '../wire/responses-input.ts';
+import { openaiResponses } from '../wire/responses.ts';
 import type { Ask, Prompt } from '../wire/wire.ts';
 import type { Access } from './access.ts';
 import { identify } from './identify.ts';
 import type { Models, ServedModel } from './models.ts';
 import type { Normalizer } from './normalize/normalizer.ts';
-import { promptOf } from './prompt.ts';
+import { promptOf, refuseTooMany } from './prompt.ts';
 import { whereFrom } from './serve.ts';
 
 export interface TokenParts {
@@ -62,7 +62,7 @@ export function tokenRoutes(parts: TokenParts): Map<string, Route> {
     ],
     [
       'POST /v1/responses/input_tokens',
-      counting(readResponses, ({ ids }) => ({
+      counting(openaiResponses.parse, ({ ids }) => ({
         object: 'response.input_tokens',
         input_tokens: ids.length,
       })),
@@ -75,6 +75,7 @@ async function count(call: Call, read: Read, parts: TokenParts): Promise<Counted
   const { tenant } = access.caller(call);
   const ask = read(object(await jsonBody(call), 'the body'), models);
   const model = models.find(ask.model);
+  refuseTooMany(ask, model);
   tokensOf(model);
   const who = identify(tenant, call.headers, ask.names);
   const { job } = await promptOf(normalizer.counted(ask), model, who);
@@ -85,11 +86,6 @@ async function count(call: Call, read: Read, parts: TokenParts): Promise<Counted
 /** Without a bound on the answer, which nobody asked for. */
 function readMessages(body: Json): Ask {
   return anthropicMessages.parse({ ...body, max_tokens: 1 });
-}
-
-function readResponses(body: Json): Ask {
-  const chat = readResponsesInput(body);
-  return askOf(chat.model, { kind: 'chat', chat });
 }
 
 /**

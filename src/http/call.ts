@@ -13,6 +13,8 @@ export interface Call {
   /** Aborts when the client has gone. */
   signal: AbortSignal;
   requestId: string;
+  /** Of a call that the gateway makes of itself: whose it is. Nothing that comes over a socket has it. */
+  vouched?: { tenant: string; admin: boolean };
   reply: Reply;
 }
 

@@ -157,6 +157,7 @@ class OneSocket implements MessageSocket {
   readonly #all: { bytes: number };
   #wake = () => {};
   #isStopped = false;
+  #isDropped = false;
   #answersPings = true;
   #wasComing = false;
 
@@ -194,10 +195,7 @@ class OneSocket implements MessageSocket {
     // What follows is a close.
     ws.on('error', () => {});
     ws.on('close', () => {
-      this.#all.bytes -= this.#waitingBytes + this.#comingBytes;
-      this.#waitingBytes = 0;
-      this.#comingBytes = 0;
-      this.#waiting.length = 0;
+      this.#drop();
       this.#leaving.abort();
       this.#wake();
     });
@@ -228,6 +226,7 @@ class OneSocket implements MessageSocket {
   }
 
   #take(message: Buffer): void {
+    if (this.#isDropped) return;
     const { messageBytesMax, messagesMax, waitingBytesMax } = this.#limits;
     const { length } = message;
     const isTooMuch = this.#waitingBytes + length > messageBytesMax;
@@ -243,11 +242,21 @@ class OneSocket implements MessageSocket {
     this.#wake();
   }
 
+  /** Whatever it has sent counts no more: nobody else is to go for what is freed in a moment. */
+  #drop(): void {
+    this.#isDropped = true;
+    this.#all.bytes -= this.#waitingBytes + this.#comingBytes;
+    this.#waitingBytes = 0;
+    this.#comingBytes = 0;
+    this.#waiting.length = 0;
+  }
+
   #comes(bytes: number): void {
-    if (this.#ws.readyState === this.#ws.CLOSED) return;
+    if (this.#isDropped) return;
     this.#comingBytes += bytes;
     this.#all.bytes += bytes;
     if (bytes <= 0 || this.#all.bytes <= this.#limits.waitingBytesMax) return;
+    this.#drop();
     this.close(TRY_LATER, 'too many messages come on all connections; try again soon');
     // Not when the client has answered: until then it may send on.
     setImmediate(() => this.terminate());

@@ -18,6 +18,8 @@ export interface Reservation {
   readonly matchedTokens: number;
   readonly hostTokens: number;
   readonly diskTokens: number;
+  /** It gives way to all others: they are priced as if it were not there. */
+  readonly whenIdle?: boolean | undefined;
 }
 
 export interface Booking extends Reservation {
@@ -53,6 +55,9 @@ export interface Load {
   readonly prefillTokens: number;
   /** Prompts and outputs of all that run there. */
   readonly contextTokens: number;
+  /** Those that give way, which nothing above counts, and of them those without a first token. */
+  readonly idleRequests: number;
+  readonly idlePrompts: number;
   /** Predicted prefill that is queued or in progress. */
   prefillUsLeft(nowUs: number): number;
   /** Output tokens so far of the request that was dispatched there n-th, counted from 0. */
@@ -113,7 +118,7 @@ export class Book {
     const page = this.#page(booking.worker);
     page.remove(nowUs, booking);
     const end = page.moment(nowUs);
-    if (page.requests === 0 && page.closed) this.#pages.delete(booking.worker);
+    if (page.isEmpty && page.closed) this.#pages.delete(booking.worker);
     return { booking, end };
   }
 
@@ -122,7 +127,7 @@ export class Book {
     const page = this.#pages.get(worker);
     if (page === undefined) return;
     page.closed = true;
-    if (page.requests === 0) this.#pages.delete(worker);
+    if (page.isEmpty) this.#pages.delete(worker);
   }
 
   check(): void {
@@ -153,17 +158,27 @@ class Page implements Load {
   prefillUs = 0;
   prefillTokens = 0;
   contextTokens = 0;
+  idlePrompts = 0;
   closed = false;
   /** In order of dispatch: engines prefill first come, first served. */
   readonly #bookings: Booking[] = [];
+  readonly #idle = new Set<Booking>();
   /** The first that waits for its first token: the one that is computed. */
   #head: Booking | undefined;
   #sinceUs = 0;
   #decodeSequenceUs = 0;
   #prefillBusyUs = 0;
 
+  get isEmpty(): boolean {
+    return this.requests + this.idleRequests === 0;
+  }
+
+  get idleRequests(): number {
+    return this.#idle.size;
+  }
+
   bookings(): Iterable<Booking> {
-    return this.#bookings;
+    return [...this.#bookings, ...this.#idle];
   }
 
   prefillUsLeft(nowUs: number): number {
@@ -178,6 +193,11 @@ class Page implements Load {
 
   add(nowUs: number, booking: Booking): void {
     this.moment(nowUs);
+    if (booking.whenIdle) {
+      this.#idle.add(booking);
+      this.idlePrompts++;
+      return;
+    }
     if (!booking.alone) {
       for (const other of this.#bookings) if (other.phase === 'prefill') other.alone = false;
     }
@@ -192,18 +212,27 @@ class Page implements Load {
   firstToken(nowUs: number, booking: Booking): void {
     booking.first = this.moment(nowUs);
     booking.phase = 'decode';
+    if (booking.whenIdle) {
+      this.idlePrompts--;
+      return;
+    }
     this.#prefilled(booking);
     this.decoding++;
     this.#setHead(nowUs);
   }
 
   progress(booking: Booking, outputTokens: number): void {
+    if (booking.whenIdle) return;
     this.contextTokens += outputTokens - booking.outputTokens;
     booking.outputTokens = outputTokens;
   }
 
   remove(nowUs: number, booking: Booking): void {
     this.moment(nowUs);
+    if (this.#idle.delete(booking)) {
+      if (booking.phase === 'prefill') this.idlePrompts--;
+      return;
+    }
     this.#bookings.splice(this.#bookings.indexOf(booking), 1);
     this.requests--;
     this.contextTokens -= booking.promptTokens + booking.outputTokens;
@@ -237,6 +266,8 @@ class Page implements Load {
     assert(this.prefillTokens === uncached, 'prefill tokens sum up');
     const context = sum(this.#bookings, (one) => one.promptTokens + one.outputTokens);
     assert(this.contextTokens === context, 'contexts sum up');
+    const prompts = [...this.#idle].filter((one) => one.phase === 'prefill');
+    assert(this.idlePrompts === prompts.length, 'who gives way has a first token or not');
   }
 
   #prefilled(booking: Booking): void {

@@ -3,75 +3,54 @@
  * nothing and does nothing: the live gateway and the simulator feed it the same facts and carry out
  * its orders, so what runs is what was simulated.
  *
- *   arrived ─► waiting ─► eligible? ─► overlap (one walk) ─► price each ─► policy chooses ─► book ─► dispatch
+ *   arrived ─► gate ─► waiting ─► eligible? ─► overlap (one walk) ─► price each ─► policy chooses ─► book ─► dispatch
  *   firstTokenSent, progressed, finished, failed, cancelled ─► book ─► whoever waits is tried again
  *   blocksStored, blocksRemoved, blocksCleared, feedLost ─► index
  *   arrived with siblings ─► replicate ─► replicated: a prefix is copied ahead of those still to come
  */
 import { must, unreachable } from '../base/assert.ts';
 import type { Prng } from '../base/prng.ts';
-import type { WorkerId } from '../model/ids.ts';
+import type { RequestId } from '../model/ids.ts';
 import type { Arrival, Fact, Order } from '../model/kernel-io.ts';
-import type { WorkerMode } from '../model/worker.ts';
 import { Book } from './book.ts';
-import { Confidence, type Evidence } from './confidence.ts';
+import { Confidence } from './confidence.ts';
+import { FleetNews } from './fleet-news.ts';
+import { Gating } from './gate/gating.ts';
 import { ExactIndex } from './index/exact.ts';
 import { PredictedIndex } from './index/predicted.ts';
 import { Placing } from './placing.ts';
 import type { Policy } from './policy.ts';
-import { type Waiter, Waiting } from './queue/waiting.ts';
+import { Programs } from './program/programs.ts';
+import { workUs } from './queue/forecast.ts';
+import { outlookFor } from './queue/outlook.ts';
+import { Queues } from './queue/queues.ts';
+import * as refusal from './queue/refusal.ts';
+import type { Waiter } from './queue/waiting.ts';
 import { isHopeless, whyNobody } from './route/filter.ts';
 import { makePolicy } from './route/policies.ts';
 import { Replicator } from './route/replicate.ts';
 import { Threads } from './session/threads.ts';
+import { Whereabouts } from './session/whereabouts.ts';
+import type { KernelSettings } from './settings.ts';
+import { type KernelState, workerReports } from './state.ts';
 import { Underway } from './underway.ts';
 import { Workers } from './workers.ts';
 
-export interface KernelSettings {
-  policy: string;
-  queueRequestsMax: number;
-  queueUsMax: number;
-  /** A worker gets at most so many requests per slot; the rest wait here, where they can still choose. */
-  requestsPerSlotMax: number;
-  attemptsMax: number;
-  tenantsMax: number;
-  threadsMax: number;
-  indexBytesMax: number;
-  predictedBlocksMax: number;
-  predictedUsMax: number;
-  confidenceObservationsMin: number;
-  /** Output tokens expected before any answer was seen. */
-  outputTokensExpected: number;
-  /** Copies of prefixes between workers under way at once; 0: none. */
-  kvMovesMax: number;
-}
-
-/** For the page. */
-export interface KernelState {
-  policy: string;
-  waiting: number;
-  running: number;
-  liveThreads: number;
-  workers: {
-    id: WorkerId;
-    healthy: boolean;
-    draining: boolean;
-    mode: WorkerMode;
-    confidence: Evidence;
-    requests: number;
-    indexedBlocks: number;
-    blockTokens: number;
-    liveThreads: number;
-    liveTokens: number;
-    /** What its class's price curves were fitted to. */
-    curve: { prefills: number; answers: number };
-  }[];
-}
+export type { KernelSettings } from './settings.ts';
 
 /** A prompt is compared with so many that are computed now, at some 2 µs each. */
 const UNDERWAY = { comparedMax: 64, eventsUsMax: 1_000_000 } as const;
 
+/** Facts that make no worker idle; they come often. */
+const IDLE_BLIND: ReadonlySet<Fact['kind']> = new Set([
+  'progressed',
+  'blocksStored',
+  'blocksRemoved',
+]);
+
 export class Kernel {
+  /** What is known of KV, for those who ask. */
+  readonly whereabouts: Whereabouts;
   readonly #settings: KernelSettings;
   readonly #workers: Workers;
   readonly #book = new Book();
@@ -80,9 +59,11 @@ export class Kernel {
   readonly #confidence: Confidence;
   readonly #underway = new Underway(UNDERWAY);
   readonly #threads: Threads;
-  readonly #waiting: Waiting;
+  readonly #queues: Queues;
+  readonly #gating: Gating;
   readonly #placing: Placing;
   readonly #replicator: Replicator;
+  readonly #news: FleetNews;
 
   /** Throws where there is no policy of the given name. */
   constructor(given: { settings: KernelSettings; rng: Prng }) {
@@ -97,32 +78,38 @@ export class Kernel {
     });
     const indexes = { exact: this.#exact, predicted: this.#predicted };
     this.#confidence = new Confidence(settings, indexes);
-    this.#waiting = new Waiting({
-      requestsMax: settings.queueRequestsMax,
-      waitUsMax: settings.queueUsMax,
+    this.whereabouts = new Whereabouts({ ...indexes, workers: this.#workers });
+    this.#queues = new Queues(
+      {
+        requestsMax: settings.queueRequestsMax,
+        waitUsMax: settings.queueUsMax,
+        programsMax: settings.threadsMax,
+      },
+      { workers: this.#workers, siblings: (request) => this.#gating.siblings(request) },
+    );
+    this.#gating = new Gating({
+      ...{ workers: this.#workers, threads: this.#threads, programs: new Programs(settings) },
+      outputTokens: () => this.#placing.typical.outputTokens,
     });
     this.#replicator = new Replicator(
       {
         workers: this.#workers,
         exact: this.#exact,
         underway: this.#underway,
-        waits: (request) => this.#waiting.has(request),
+        waits: (request) => this.#queues.has(request),
       },
       { movesMax: settings.kvMovesMax },
     );
+    const known = {
+      ...{ ...indexes, workers: this.#workers, confidence: this.#confidence },
+      ...{ underway: this.#underway, replicator: this.#replicator },
+    };
+    this.#news = new FleetNews({ ...known, queues: this.#queues });
     this.#placing = new Placing(
-      {
-        ...indexes,
-        workers: this.#workers,
-        book: this.#book,
-        threads: this.#threads,
-        confidence: this.#confidence,
-        underway: this.#underway,
-        replicator: this.#replicator,
-        rng: given.rng,
-      },
+      { ...known, book: this.#book, threads: this.#threads, rng: given.rng },
       { ...settings, policy: this.#policyNamed(settings.policy) },
     );
+    this.#gating.gateOf(this.#placing.policy);
   }
 
   get policy(): string {
@@ -132,6 +119,7 @@ export class Kernel {
   handle(nowUs: number, fact: Fact): Order[] {
     const orders: Order[] = [];
     this.#placing.policy.hears?.(nowUs, fact);
+    this.#gating.hears(nowUs, fact);
     switch (fact.kind) {
       case 'arrived':
         this.#arrived(nowUs, fact.request, orders);
@@ -139,6 +127,10 @@ export class Kernel {
       case 'firstTokenSent':
         this.#book.firstToken(nowUs, fact.request);
         this.#underway.computed(nowUs, fact.request);
+        break;
+      case 'prefilled':
+        this.#prefilled(nowUs, fact, orders);
+        this.#serveWaiting(nowUs, orders);
         break;
       case 'progressed':
         this.#book.progress(fact.request, fact.outputTokens);
@@ -152,52 +144,45 @@ export class Kernel {
         this.#serveWaiting(nowUs, orders);
         break;
       case 'cancelled':
-        this.#waiting.remove(fact.request);
-        this.#placing.ended(nowUs, fact.request, undefined);
+        this.#queues.remove(fact.request);
+        this.#ended(nowUs, fact.request, undefined);
         this.#serveWaiting(nowUs, orders);
+        break;
+      case 'threadEnded':
+        this.#threads.over(fact);
         break;
       case 'workerJoined':
-        this.#workers.joined(fact.worker);
-        this.#confidence.joined(fact.worker.id, fact.worker.hasEvents ? 'exact' : 'predicted');
-        this.#serveWaiting(nowUs, orders);
-        break;
       case 'workerLeft':
-        this.#left(fact.worker);
-        break;
       case 'healthChanged':
-        this.#setHealth(fact.worker, fact.healthy);
-        this.#serveWaiting(nowUs, orders);
-        break;
       case 'drainChanged':
-        this.#setDraining(fact.worker, fact.draining);
+        this.#news.ofFleet(fact);
         this.#serveWaiting(nowUs, orders);
         break;
       case 'blocksStored':
       case 'blocksRemoved':
-        this.#changed(fact);
-        break;
       case 'blocksCleared':
-        this.#forgetBlocks(fact.worker);
-        this.#feedIs(fact.worker, 'exact');
-        break;
       case 'feedLost':
-        this.#forgetBlocks(fact.worker);
-        this.#feedIs(fact.worker, 'predicted');
+        this.#news.ofBlocks(fact);
         break;
       case 'policyChanged':
         this.#placing.policy = this.#policyNamed(fact.policy);
+        this.#gating.gateOf(this.#placing.policy);
+        this.#serveWaiting(nowUs, orders);
         break;
       case 'replicated':
         this.#replicator.ended(nowUs, fact);
         break;
       case 'ticked':
         this.#expire(nowUs, orders);
+        this.#serveLine(nowUs, orders);
         break;
       default:
         unreachable(fact);
     }
-    const deadline = this.#waiting.nextDeadlineUs();
-    if (deadline !== undefined) orders.push({ kind: 'wake', atUs: deadline });
+    if (!IDLE_BLIND.has(fact.kind)) this.#serveIdle(nowUs, orders);
+    this.#gating.decided(nowUs, orders);
+    const wakeUs = Math.min(this.#queues.nextUs(nowUs), this.#gating.nextUs(nowUs));
+    if (Number.isFinite(wakeUs)) orders.push({ kind: 'wake', atUs: wakeUs });
     return orders;
   }
 
@@ -205,28 +190,14 @@ export class Kernel {
     this.#threads.lapse(nowUs);
     return {
       policy: this.#placing.policy.name,
-      waiting: this.#waiting.size,
+      waiting: this.#queues.size,
+      gatedPrograms: this.#gating.countPrograms(this.#queues.line.inOrder()),
       running: this.#book.size,
       liveThreads: this.#threads.liveCount(),
-      workers: [...this.#workers.values()].map(
-        ({ worker, healthy, draining, mode, load, live, curve }) => {
-          const { id, blockTokens } = worker;
-          const index = mode === 'exact' ? this.#exact : this.#predicted;
-          return {
-            id,
-            healthy,
-            draining,
-            mode,
-            confidence: this.#confidence.evidence(id),
-            requests: load.requests,
-            indexedBlocks: index.count(id),
-            blockTokens,
-            liveThreads: live.threads,
-            liveTokens: live.tokens,
-            curve: curve.observations,
-          };
-        },
-      ),
+      workers: workerReports({
+        ...{ workers: this.#workers, confidence: this.#confidence },
+        ...{ exact: this.#exact, predicted: this.#predicted },
+      }),
     };
   }
 
@@ -239,12 +210,21 @@ export class Kernel {
     this.#replicator.check();
     this.#confidence.check(this.#book.size);
     this.#underway.check(this.#book.size);
+    this.#gating.check(this.#book.size + this.#queues.size);
   }
 
   #arrived(nowUs: number, request: Arrival, orders: Order[]): void {
     const waiter: Waiter = { request, arrivedUs: nowUs, excluded: new Set(), attempt: 1 };
-    if (request.thread !== undefined) this.#threads.arrived(nowUs, request.tenant, request.thread);
+    this.#gating.arrived(nowUs, request);
+    // Decided at arrival, once: whoever is let in is soon told that it will be served.
+    const isPatient = request.patienceUs === undefined || request.whenIdle === true;
+    const waitUs = isPatient ? 0 : this.#waitUs(request, 0);
+    if (waitUs > (request.patienceUs ?? waitUs)) {
+      orders.push(refusal.busy(request, 'All engines are busy for longer than you wait', waitUs));
+      return;
+    }
     this.#serve(nowUs, waiter, orders);
+    if (request.whenIdle) return;
     const copy = this.#replicator.arrived(nowUs, request);
     if (copy !== undefined) orders.push(copy);
   }
@@ -255,45 +235,67 @@ export class Kernel {
     const { request } = waiter;
     const fitting = this.#workers.contextMax(request.model);
     if (fitting !== undefined && request.promptTokens >= fitting) {
-      orders.push({
-        kind: 'reject',
-        request: request.id,
-        code: 'context_length_exceeded',
-        sentence: `This model's context is ${fitting} tokens, but the prompt has ${request.promptTokens}; shorten it.`,
-      });
-      return;
+      return void orders.push(refusal.tooLong(request, fitting));
     }
     // Room appears only when those who wait were served first: nobody is overtaken here.
-    if (this.#place(nowUs, waiter, orders)) return;
+    const found = request.whenIdle ? 'idle' : this.#place(nowUs, waiter, orders);
+    if (found === 'placed') return;
     const states = this.#workers.serving(request.model);
     const sentence = isHopeless(request, states) ? whyNobody(request, states) : undefined;
     if (sentence !== undefined) {
-      const refused = { kind: 'reject', request: request.id, code: 'no_worker', sentence } as const;
-      orders.push({ ...refused, retryAfterUs: this.#settings.queueUsMax / 10 });
+      orders.push(refusal.nobody(request, sentence, this.#settings.queueUsMax / 10));
       return;
     }
-    if (this.#waiting.push(waiter) === 'taken') return;
-    orders.push({
-      kind: 'reject',
-      request: request.id,
-      code: 'queue_full',
-      sentence: `All engines are busy and ${this.#waiting.size} requests wait already; try again later.`,
-      retryAfterUs: this.#settings.queueUsMax / 10,
-    });
+    const queue = this.#queues[QUEUE_OF[found]];
+    const lineUs = found === 'held' ? this.#queues.lineUs(request.model) : 0;
+    if (
+      lineUs <= (request.patienceUs ?? lineUs) &&
+      queue.push(this.#weighed(nowUs, waiter)) === 'taken'
+    ) {
+      return;
+    }
+    const why = `All engines are busy and ${queue.size} requests wait already`;
+    const slotUs = this.#waitUs(request, this.#settings.queueUsMax / 10);
+    orders.push(refusal.busy(request, why, Math.max(lineUs, slotUs)));
   }
 
-  #place(nowUs: number, waiter: Waiter, orders: Order[]): boolean {
-    const decision = this.#placing.place(nowUs, waiter);
-    if (decision === undefined) return false;
+  /** Predicted time until a slot computes it; `unknownUs` where nobody may serve it now. */
+  #waitUs(request: Arrival, unknownUs: number): number {
+    const states = this.#workers.serving(request.model);
+    const outlook = outlookFor(request, states, this.#placing.typical);
+    if (outlook === undefined) return unknownUs;
+    return this.#queues.slotUs(request, outlook);
+  }
+
+  #weighed(nowUs: number, waiter: Waiter): Waiter {
+    const { typical } = this.#placing;
+    const known = { workers: this.#workers, whereabouts: this.whereabouts, typical };
+    return { ...waiter, workUs: workUs(nowUs, waiter.request, known) };
+  }
+
+  /** `held`: the gate keeps it back; `full`: nobody has a slot for it. */
+  #place(nowUs: number, waiter: Waiter, orders: Order[]): 'placed' | 'held' | 'full' {
+    const admission = this.#gating.admit(nowUs, waiter);
+    if (admission.kind === 'held') return 'held';
+    const among = admission.kind === 'some' ? admission.workers : undefined;
+    const decision = this.#placing.place(nowUs, waiter, among);
+    if (decision === undefined) return 'full';
+    this.#queues.served(waiter, decision, this.#workers.get(decision.chosen)?.worker.slots ?? 1);
     const { id } = waiter.request;
-    this.#waiting.remove(id);
-    orders.push({ kind: 'dispatch', request: id, worker: decision.chosen, decision });
-    return true;
+    const dueUs = this.#gating.placed(nowUs, waiter, decision.chosen);
+    const dispatch = { kind: 'dispatch', request: id, worker: decision.chosen, decision } as const;
+    orders.push(dueUs === undefined ? dispatch : { ...dispatch, dueUs });
+    return 'placed';
+  }
+
+  #prefilled(nowUs: number, fact: Extract<Fact, { kind: 'prefilled' }>, orders: Order[]): void {
+    const waiter = this.#placing.prefilled(nowUs, fact);
+    if (waiter !== undefined) this.#serve(nowUs, waiter, orders);
   }
 
   #finished(nowUs: number, fact: Extract<Fact, { kind: 'finished' }>, orders: Order[]): void {
     const change = this.#confidence.reported(fact.request, fact.cachedTokens);
-    const ended = this.#placing.ended(nowUs, fact.request, fact);
+    const ended = this.#ended(nowUs, fact.request, fact);
     if (ended === undefined) return;
     const { worker, alone, matchedTokens } = ended.booking;
     const { hashes, blockTokens } = ended.waiter.request;
@@ -310,89 +312,75 @@ export class Kernel {
   }
 
   #failed(nowUs: number, fact: Extract<Fact, { kind: 'failed' }>, orders: Order[]): void {
-    const ended = this.#placing.ended(nowUs, fact.request, undefined);
+    const ended = this.#ended(nowUs, fact.request, undefined);
     if (ended === undefined || !fact.retry) return;
     const { waiter } = ended;
     if (waiter.attempt >= this.#settings.attemptsMax) {
-      orders.push({
-        kind: 'reject',
-        request: fact.request,
-        code: 'engine_lost',
-        sentence: `${waiter.attempt} engines failed while serving this request; try again.`,
-        retryAfterUs: 1_000_000,
-      });
+      orders.push(refusal.spent(waiter.request, waiter.attempt));
       return;
     }
     const excluded = new Set([...waiter.excluded, fact.worker]);
     this.#serve(nowUs, { ...waiter, excluded, attempt: waiter.attempt + 1 }, orders);
   }
 
+  #ended(nowUs: number, request: RequestId, answer: Parameters<Placing['ended']>[2]) {
+    const ended = this.#placing.ended(nowUs, request, answer);
+    if (ended !== undefined) this.#queues.slots.ended(nowUs, ended.waiter.request.model);
+    return ended;
+  }
+
   /** Where one found no room, nobody who needs as much finds any. */
   #serveWaiting(nowUs: number, orders: Order[]): void {
     const full = new Map<string, number>();
-    for (const waiter of this.#waiting.inOrder()) {
+    for (const waiter of this.#queues.inTurn(nowUs)) {
       const { model, promptTokens, wants } = waiter.request;
       if (promptTokens >= (full.get(model) ?? Number.POSITIVE_INFINITY)) continue;
-      if (this.#place(nowUs, waiter, orders)) continue;
-      if (wants === undefined) full.set(model, promptTokens);
+      const found = this.#place(nowUs, waiter, orders);
+      if (found === 'placed') this.#queues.slots.remove(waiter.request.id);
+      else if (found === 'held') this.#queues.toLine(waiter);
+      else if (wants === undefined) full.set(model, promptTokens);
+    }
+    this.#serveLine(nowUs, orders);
+  }
+
+  /** Who may pass the gate now: to a slot, or to wait for one. */
+  #serveLine(nowUs: number, orders: Order[]): void {
+    const { line } = this.#queues;
+    if (line.size === 0) return;
+    for (const waiter of this.#gating.inOrder(nowUs, line.inOrder())) {
+      const found = this.#place(nowUs, waiter, orders);
+      if (found !== 'held') this.#queues.passed(nowUs, waiter, found);
+    }
+  }
+
+  /** Nobody waits for these, so nobody may wait because of them. */
+  #serveIdle(nowUs: number, orders: Order[]): void {
+    const { idle } = this.#queues;
+    while (this.#queues.size === 0) {
+      const turn = idle.next(nowUs);
+      if (turn === undefined) return;
+      const { waiter, worker } = turn;
+      const decision = this.#placing.place(nowUs, waiter, new Set([worker]));
+      if (decision === undefined) return;
+      idle.placed(nowUs, turn);
+      orders.push({ kind: 'dispatch', request: waiter.request.id, worker, decision });
     }
   }
 
   #expire(nowUs: number, orders: Order[]): void {
-    for (const { request } of this.#waiting.takeExpired(nowUs)) {
+    for (const { request } of this.#queues.takeExpired(nowUs)) {
       const reason = whyNobody(request, this.#workers.serving(request.model));
-      orders.push({
-        kind: 'reject',
-        request: request.id,
-        code: reason === undefined ? 'queue_full' : 'no_worker',
-        sentence:
-          reason ?? 'All engines were busy for as long as a request may wait; try again later.',
-        retryAfterUs: this.#settings.queueUsMax / 10,
-      });
+      const waitUs = this.#waitUs(request, this.#settings.queueUsMax / 10);
+      const why = 'All engines were busy for as long as a request may wait';
+      if (reason === undefined) orders.push(refusal.busy(request, why, waitUs));
+      else orders.push(refusal.nobody(request, reason, waitUs));
     }
   }
 
   #policyNamed(name: string): Policy {
     return must(makePolicy(name, this.#settings), `the policy ${name} exists`);
   }
-
-  #changed(fact: Extract<Fact, { kind: 'blocksStored' | 'blocksRemoved' }>): void {
-    const { worker, hashes, tier } = fact;
-    // A worker that lost events says nothing more of use until it starts over.
-    if (!this.#confidence.isHeard(worker)) return;
-    if (fact.kind === 'blocksStored') this.#exact.stored(worker, hashes, tier, fact.before);
-    else {
-      this.#exact.removed(worker, hashes, tier);
-      this.#underway.removed(worker, hashes);
-    }
-  }
-
-  #left(worker: WorkerId): void {
-    this.#workers.left(worker);
-    this.#confidence.left(worker);
-    this.#replicator.left(worker);
-    this.#forgetBlocks(worker);
-  }
-
-  #forgetBlocks(worker: WorkerId): void {
-    this.#exact.cleared(worker);
-    this.#predicted.cleared(worker);
-    this.#underway.cleared(worker);
-  }
-
-  #setDraining(worker: WorkerId, draining: boolean): void {
-    const state = this.#workers.get(worker);
-    if (state !== undefined) state.draining = draining;
-  }
-
-  #setHealth(worker: WorkerId, healthy: boolean): void {
-    const state = this.#workers.get(worker);
-    if (state !== undefined) state.healthy = healthy;
-  }
-
-  /** A worker that lost events says nothing more of use until it starts over. */
-  #feedIs(worker: WorkerId, feed: 'exact' | 'predicted'): void {
-    const state = this.#workers.get(worker);
-    if (state?.worker.hasEvents) state.mode = this.#confidence.feed(worker, feed);
-  }
 }
+
+/** Where one waits that was not placed. */
+const QUEUE_OF = { held: 'line', full: 'slots', idle: 'idle' } as const;

@@ -5,7 +5,7 @@
 import { assert, must } from '../base/assert.ts';
 import type { Prng } from '../base/prng.ts';
 import { RunningMean } from '../base/running-mean.ts';
-import type { RequestId } from '../model/ids.ts';
+import type { RequestId, WorkerId } from '../model/ids.ts';
 import type { Candidate, Decision } from '../model/kernel-io.ts';
 import type { Book, Booking } from './book.ts';
 import type { Confidence } from './confidence.ts';
@@ -16,10 +16,10 @@ import type { Waiter } from './queue/waiting.ts';
 import { learn } from './route/learning.ts';
 import type { Replicator } from './route/replicate.ts';
 import { shortlist } from './route/shortlist.ts';
-import { Survey } from './route/survey.ts';
+import { Survey, type Typical } from './route/survey.ts';
 import type { Thread, Threads } from './session/threads.ts';
 import type { Underway } from './underway.ts';
-import type { Workers } from './workers.ts';
+import type { WorkerState, Workers } from './workers.ts';
 
 export interface PlacingParts {
   workers: Workers;
@@ -37,8 +37,11 @@ export interface PlacingParts {
 interface Running {
   waiter: Waiter;
   thread: Thread | undefined;
+  stage: Decision['stage'];
   /** It began when a copy had come, not when it was placed. */
   awaits: boolean;
+  /** Tokens that are brought there from whoever computed the prompt. */
+  broughtTokens: number;
 }
 
 /** Running means look back so many requests. */
@@ -51,14 +54,21 @@ export class Placing {
   readonly #outputTokens: RunningMean;
   readonly #prefillUs = new RunningMean({ memory: MEMORY, prior: 0 });
   readonly #seen: Seen[] = [];
+  readonly #inStages: boolean;
   policy: Policy;
 
   constructor(
     parts: PlacingParts,
-    given: { policy: Policy; requestsPerSlotMax: number; outputTokensExpected: number },
+    given: {
+      policy: Policy;
+      requestsPerSlotMax: number;
+      outputTokensExpected: number;
+      inStages?: boolean;
+    },
   ) {
     this.#parts = parts;
     this.policy = given.policy;
+    this.#inStages = given.inStages === true;
     const { requestsPerSlotMax } = given;
     // Its own stream: how many workers there are shifts no policy's draws.
     const rng = parts.rng.fork('survey');
@@ -70,12 +80,20 @@ export class Placing {
     return this.#running.size;
   }
 
-  /** Undefined where nobody has room for it. */
-  place(nowUs: number, waiter: Waiter): Decision | undefined {
+  get typical(): Typical {
+    return { outputTokens: this.#outputTokens.mean, prefillUs: this.#prefillUs.mean };
+  }
+
+  /** Undefined where nobody, or nobody `among` those, has room for it. */
+  place(nowUs: number, waiter: Waiter, among?: ReadonlySet<WorkerId>): Decision | undefined {
     const { request } = waiter;
-    const typical = { outputTokens: this.#outputTokens.mean, prefillUs: this.#prefillUs.mean };
-    const able = this.#survey.able(nowUs, waiter, typical);
+    const all = this.#survey.able(nowUs, waiter, this.typical);
+    const able = among === undefined ? all : all.filter(({ worker }) => among.has(worker.id));
     if (able.length === 0) return undefined;
+    if (this.#inStages && !request.whenIdle && waiter.prefilledOn === undefined) {
+      const first = this.#survey.first(waiter);
+      if (first !== undefined) return this.#placeFirst(nowUs, waiter, first);
+    }
     const { policy } = this;
     const seen = this.#seen;
     seen.length = 0;
@@ -84,15 +102,44 @@ export class Placing {
     }
     const chosen = policy.choose(request, seen, this.#parts.rng);
     const state = able.find(({ worker }) => worker.id === chosen);
-    this.#reserve(nowUs, waiter, must(state, 'a policy chooses among those it sees').candidate);
+    const { candidate, worker } = must(state, 'a policy chooses among those it sees');
+    const giver = this.#survey.giverFor(waiter, worker);
+    const stage = giver && ({ kind: 'decode', from: giver.worker.id } as const);
+    this.#reserve(nowUs, waiter, { candidate, stage });
     return {
       policy: policy.name,
       chosen,
+      ...(stage === undefined ? {} : { stage }),
       candidates: shortlist(able, chosen),
       eligible: able.length,
       queuedUs: nowUs - waiter.arrivedUs,
       attempt: waiter.attempt,
     };
+  }
+
+  /**
+   * The first of two stages ended; undefined where it had before. Whoever is returned waits for the
+   * second, where its answer is made.
+   */
+  prefilled(
+    nowUs: number,
+    { request, cachedTokens }: { request: RequestId; cachedTokens: number | undefined },
+  ): Waiter | undefined {
+    const { book, confidence, underway, workers } = this.#parts;
+    const running = this.#running.get(request);
+    if (running?.stage?.kind !== 'prefill') return undefined;
+    // Answers are what a worker is believed by.
+    confidence.dropped(request);
+    underway.computed(nowUs, request);
+    book.firstToken(nowUs, request);
+    const { booking, end } = must(book.release(nowUs, request), 'what runs is booked');
+    this.#running.delete(request);
+    const state = workers.get(booking.worker);
+    if (state !== undefined) {
+      const { slots } = state.worker;
+      learn(state.curve, { booking, end, outputTokens: 0, cachedTokens, slots });
+    }
+    return { ...running.waiter, prefilledOn: booking.worker };
   }
 
   /** What was placed came to an end; undefined where it had before. `outputTokens` 0: of no use. */
@@ -113,25 +160,63 @@ export class Placing {
     if (released === undefined || running === undefined) return undefined;
     const { booking, end } = released;
     const state = this.#parts.workers.get(booking.worker);
-    if (answer !== undefined) {
+    // Who gives way takes longer than it takes.
+    if (answer !== undefined && !booking.whenIdle) {
       this.#outputTokens.add(answer.outputTokens);
       // Exact events say as well as the engine itself what was cached.
       const believed = state?.mode === 'exact' ? booking.matchedTokens : undefined;
-      const cachedTokens = running.awaits ? undefined : (answer.cachedTokens ?? believed);
+      const isBrought = running.awaits || running.stage !== undefined;
+      const cachedTokens = isBrought ? undefined : (answer.cachedTokens ?? believed);
       const { outputTokens } = answer;
       const slots = state?.worker.slots ?? 0;
       if (state !== undefined) {
         learn(state.curve, { booking, end, outputTokens, cachedTokens, slots });
+        this.#learnTransfer(state, booking, running);
       }
     }
-    return { booking, waiter: running.waiter };
+    // Where it failed its prompt may be lost as well.
+    return { booking, waiter: { ...running.waiter, prefilledOn: undefined } };
   }
 
   check(): void {
     assert(this.#running.size === this.#parts.book.size, 'each running request is booked');
   }
 
-  #reserve(nowUs: number, waiter: Waiter, candidate: Candidate): void {
+  #placeFirst(nowUs: number, waiter: Waiter, { candidate }: WorkerState): Decision {
+    const stage = { kind: 'prefill' } as const;
+    this.#reserve(nowUs, waiter, { candidate, stage });
+    return {
+      policy: this.policy.name,
+      chosen: candidate.worker,
+      stage,
+      candidates: [{ ...candidate, terms: { ...candidate.terms } }],
+      eligible: 1,
+      queuedUs: nowUs - waiter.arrivedUs,
+      attempt: waiter.attempt,
+    };
+  }
+
+  /** Of an answer that nothing else held up: all but its own last block and its fetch was the transfer. */
+  #learnTransfer(state: WorkerState, booking: Booking, { broughtTokens }: Running): void {
+    const { first, alone, beside, dispatchedUs, ...booked } = booking;
+    const { worker, curve } = state;
+    if (first === undefined || broughtTokens === 0 || !alone || beside >= worker.slots) return;
+    const ownUs = curve.prefillUs({
+      uncachedTokens: booked.promptTokens - booked.matchedTokens,
+      contextTokens: booked.promptTokens,
+      hostTokens: booked.hostTokens,
+      diskTokens: booked.diskTokens,
+      decoding: beside,
+    });
+    const tookUs = first.atUs - dispatchedUs - ownUs;
+    if (tookUs > 0) this.#parts.replicator.sawTransfer(worker, broughtTokens, tookUs);
+  }
+
+  #reserve(
+    nowUs: number,
+    waiter: Waiter,
+    { candidate, stage }: { candidate: Candidate; stage: Decision['stage'] },
+  ): void {
     const { workers, book, confidence, underway, threads, predicted } = this.#parts;
     const { request } = waiter;
     const { id, promptTokens, hashes } = request;
@@ -139,18 +224,22 @@ export class Placing {
     confidence.placed(nowUs, request, candidate);
     underway.started(id, worker, hashes);
     const prefillUs = terms.prefill + terms.fetch;
-    this.#prefillUs.add(prefillUs);
+    if (stage?.kind !== 'prefill' && !request.whenIdle) this.#prefillUs.add(prefillUs);
     book.reserve(nowUs, {
       ...{ request: id, worker, prefillUs },
       ...{ promptTokens, matchedTokens, hostTokens, diskTokens },
+      whenIdle: request.whenIdle,
     });
-    const thread = threads.of(request);
+    // A thread sits where its answers are made.
+    const thread = stage?.kind === 'prefill' ? undefined : threads.of(request);
     if (thread !== undefined) threads.placed(thread, worker, { promptTokens, matchedTokens });
-    this.#running.set(id, { waiter, thread, awaits: candidate.awaits !== undefined });
+    const awaits = candidate.awaits !== undefined;
+    const broughtTokens = stage?.kind === 'decode' ? (candidate.broughtTokens ?? 0) : 0;
+    this.#running.set(id, { waiter, thread, stage, awaits, broughtTokens });
     if (candidate.mode !== 'exact') {
       const { cacheTokens, blockTokens } = must(workers.get(worker), 'it was surveyed').worker;
       predicted.placed(nowUs, worker, hashes, Math.floor(cacheTokens / blockTokens));
     }
-    this.policy.placed?.(request, worker);
+    if (stage?.kind !== 'prefill') this.policy.placed?.(request, worker);
   }
 }

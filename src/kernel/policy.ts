@@ -3,6 +3,7 @@ import type { Prng } from '../base/prng.ts';
 import type { WorkerId } from '../model/ids.ts';
 import type { Arrival, Candidate, Fact } from '../model/kernel-io.ts';
 import type { Worker } from '../model/worker.ts';
+import type { Gate, GateView } from './gate/gate.ts';
 
 export interface Policy {
   readonly name: string;
@@ -13,6 +14,8 @@ export interface Policy {
    */
   choose(request: Arrival, seen: readonly Seen[], rng: Prng): WorkerId;
   placed?(request: Arrival, worker: WorkerId): void;
+  /** Which programs may run at once; without one, all that find a slot. */
+  gate?: ((view: GateView) => Gate) | undefined;
   /** What became of requests and workers, before the kernel acts on it: for books of its own. */
   hears?(nowUs: number, fact: Fact): void;
 }
@@ -59,4 +62,10 @@ export function seenAs(
 /** How policies that stick tell a request apart: by its thread; undefined where nobody knows it. */
 export function stickyKey({ tenant, thread }: Arrival): string | undefined {
   return thread === undefined ? undefined : `${tenant}/${thread}`;
+}
+
+/** How gates tell programs apart: by the session, or the thread where it is of none. */
+export function programKey({ tenant, thread, session }: Arrival): string | undefined {
+  const name = session ?? thread;
+  return name === undefined ? undefined : `${tenant}/${name}`;
 }

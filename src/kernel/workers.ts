@@ -86,6 +86,12 @@ export class Workers {
     return this.#states.get(worker);
   }
 
+  /** News of a worker; of one that has left they are none. */
+  set(worker: WorkerId, news: Partial<Pick<WorkerState, 'healthy' | 'draining'>>): void {
+    const state = this.#states.get(worker);
+    if (state !== undefined) Object.assign(state, news);
+  }
+
   /** In the order they joined. */
   serving(model: string): readonly WorkerState[] {
     return this.#byModel.get(model)?.states ?? NOBODY;

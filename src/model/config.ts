@@ -74,18 +74,51 @@ export const Config = z.strictObject({
   limits: z
     .strictObject({
       bodyBytesMax: positive().default(64 * 1024 * 1024),
+      bodiesBytesMax: positive()
+        .default(512 * 1024 * 1024)
+        .describe('Bodies of all requests that are read or answered, together.'),
       headersUsMax: positive()
         .default(15_000_000)
         .describe('A client must send its headers within.'),
       bodyUsMax: positive().default(60_000_000).describe('A client must send its body within.'),
       queueRequestsMax: positive().default(4096).describe('Waiting in the gateway, all tenants.'),
-      queueUsMax: positive().default(100_000_000).describe('Longest wait before a refusal.'),
+      queueUsMax: positive()
+        .default(100_000_000)
+        .describe('Longest wait of a request that does not stream, or of a client nobody knows.'),
+      streamQueueUsMax: positive()
+        .default(300_000_000)
+        .describe('Longest wait of a stream whose client is known to wait so long.'),
+      holdUs: positive()
+        .default(15_000_000)
+        .describe('Headers of a stream that waits; until then a refusal has a status of its own.'),
+      keepAliveUs: positive()
+        .default(15_000_000)
+        .describe('Silence in a stream before an event that means nothing.'),
+      readerUsMax: positive()
+        .default(120_000_000)
+        .describe('A client that reads nothing of its answer for so long gets no more of it.'),
+      socketsMax: positive()
+        .default(4096)
+        .describe('WebSockets open at once; more are told to send plain requests.'),
+      socketMessagesMax: positive().default(16).describe('Messages that wait on one WebSocket.'),
+      socketPingUs: positive()
+        .default(30_000_000)
+        .describe('Between two pings; who does not answer one is gone.'),
+      socketTurnsBytesMax: positive()
+        .default(256 * 1024 * 1024)
+        .describe('Last turns of all WebSockets, which the next ones go on from.'),
       attemptsMax: positive().default(3).describe('Placements tried before a request fails.'),
       engineSilenceUsMax: positive()
         .default(300_000_000)
         .describe('An engine silent for longer is taken as lost.'),
       threadsMax: positive().default(100_000).describe('Threads remembered per tenant.'),
       tenantsMax: positive().default(10_000),
+      sessionsBytesMax: positive()
+        .default(64 * 1024 * 1024)
+        .describe('Remembered of threads, for /stator/v1/sessions.'),
+      lineageBytesMax: positive()
+        .default(64 * 1024 * 1024)
+        .describe('Remembered of conversations, to know them again where clients send no id.'),
       receiptsMax: positive().default(10_000),
       indexBytesMax: z
         .int()
@@ -166,6 +199,68 @@ export const Config = z.strictObject({
     })
     .prefault({})
     .describe('Only what is rendered and hashed: prompts that pass through leave as they came.'),
+  store: z
+    .strictObject({
+      responses: z
+        .strictObject({
+          mode: z
+            .enum(['files', 'memory', 'off'])
+            .default('files')
+            .describe('Where responses and conversations are stored; off: no request is.'),
+          folder: z.string().optional().describe("By default in Stator's state folder."),
+          keepDays: positive().default(30).describe('After the last turn of a conversation.'),
+          bytesMax: positive()
+            .default(4 * 1024 * 1024 * 1024)
+            .describe('All tenants; then the one that has the most loses its oldest.'),
+          conversationsMax: positive().default(100_000).describe('The same, counted.'),
+          tenantBytesMax: positive()
+            .default(1024 * 1024 * 1024)
+            .describe('A tenant; then it loses its own oldest.'),
+          tenantConversationsMax: positive().default(20_000),
+          conversationBytesMax: positive()
+            .default(256 * 1024 * 1024)
+            .describe('What would make one larger is answered, and not stored.'),
+          recentBytesMax: positive()
+            .default(64 * 1024 * 1024)
+            .describe('Of conversations in memory, ready for their next turn.'),
+          backgroundMax: positive()
+            .default(1024)
+            .describe('Responses that run in the background at once.'),
+          backgroundEventBytesMax: positive()
+            .default(64 * 1024 * 1024)
+            .describe('Their events, for whoever comes back to a stream.'),
+        })
+        .refine(
+          ({ bytesMax, tenantBytesMax, conversationBytesMax }) =>
+            bytesMax >= tenantBytesMax && tenantBytesMax >= conversationBytesMax,
+          'bytesMax must hold tenantBytesMax, and that conversationBytesMax',
+        )
+        .prefault({}),
+      batches: z
+        .strictObject({
+          mode: z
+            .enum(['files', 'off'])
+            .default('files')
+            .describe('Where files and batches are kept; off: nobody can send any.'),
+          folder: z.string().optional().describe("By default in Stator's state folder."),
+          keepDays: positive().default(30).describe('A file, and a batch after it is over.'),
+          bytesMax: positive()
+            .default(4 * 1024 * 1024 * 1024)
+            .describe('All tenants; beyond it uploads are refused, and results end a batch.'),
+          tenantBytesMax: positive()
+            .default(1024 * 1024 * 1024)
+            .describe('The same, a tenant.'),
+          tenantFilesMax: positive().default(1000),
+          fileBytesMax: positive().default(200 * 1024 * 1024),
+          requestsMax: positive().default(50_000).describe('Of a batch.'),
+          tenantBatchesMax: positive().default(100).describe('Not over, of a tenant.'),
+          runningMax: positive().default(8).describe('Batches at once; others wait for their end.'),
+          inFlightMax: positive().default(32).describe('Of a batch, waiting or running.'),
+        })
+        .prefault({}),
+    })
+    .prefault({})
+    .describe('What is kept because clients ask for it: text, readable by its owner alone.'),
   record: z
     .strictObject({
       file: z.string().min(1).describe('A recording that is there goes on.'),
@@ -225,6 +320,8 @@ export type WorkerSettings = z.infer<typeof WorkerSettings>;
 /** Of a worker's own HTTP server: its clients are gateways. */
 export const HTTP_LIMITS = {
   bodyBytesMax: 64 * 1024 * 1024,
+  bodiesBytesMax: 512 * 1024 * 1024,
+  readerUsMax: 120_000_000,
   headersUsMax: 15_000_000,
   bodyUsMax: 60_000_000,
   shutdownUsMax: 2_000_000,

@@ -11,9 +11,11 @@ export const ERRORS = {
   forbidden: { status: 403, retryable: false, openai: 'permission_error' },
   not_found: { status: 404, retryable: false, openai: 'not_found_error' },
   model_not_found: { status: 404, retryable: false, openai: 'not_found_error' },
+  previous_response_not_found: { status: 404, retryable: false, openai: 'invalid_request_error' },
   method_not_allowed: { status: 405, retryable: false, openai: 'invalid_request_error' },
   request_timeout: { status: 408, retryable: true, openai: 'invalid_request_error' },
   body_too_large: { status: 413, retryable: false, openai: 'invalid_request_error' },
+  no_sockets: { status: 426, retryable: false, openai: 'invalid_request_error' },
   client_closed: { status: 499, retryable: false, openai: 'invalid_request_error' },
   internal: { status: 500, retryable: false, openai: 'api_error' },
   engine_failed: { status: 502, retryable: true, openai: 'api_error' },
@@ -21,6 +23,7 @@ export const ERRORS = {
   no_worker: { status: 503, retryable: true, openai: 'overloaded_error' },
   queue_full: { status: 503, retryable: true, openai: 'overloaded_error' },
   shutting_down: { status: 503, retryable: true, openai: 'overloaded_error' },
+  not_stored: { status: 507, retryable: false, openai: 'api_error' },
   engine_timeout: { status: 504, retryable: true, openai: 'api_error' },
 } as const satisfies Record<string, { status: number; retryable: boolean; openai: string }>;
 

@@ -1,7 +1,7 @@
 /** What the kernel hears (facts, past tense) and says (orders, imperative). Plain data, journalled as is. */
 import type { BlockHash, BlockHashes, Tier } from './block.ts';
 import type { ErrorCode } from './error.ts';
-import type { RequestId, TenantId, ThreadId, WorkerId } from './ids.ts';
+import type { RequestId, SessionId, TenantId, ThreadId, WorkerId } from './ids.ts';
 import type { Worker, WorkerMode } from './worker.ts';
 
 export type Fact =
@@ -11,10 +11,14 @@ export type Fact =
   | { kind: 'drainChanged'; worker: WorkerId; draining: boolean }
   | { kind: 'arrived'; request: Arrival }
   | { kind: 'firstTokenSent'; request: RequestId }
+  /** The first of two stages ended: its prompt is computed, and its KV can be had there. */
+  | { kind: 'prefilled'; request: RequestId; cachedTokens: number | undefined }
   | { kind: 'progressed'; request: RequestId; outputTokens: number }
   | { kind: 'finished'; request: RequestId; outputTokens: number; cachedTokens: number | undefined }
   | { kind: 'failed'; request: RequestId; worker: WorkerId; retry: boolean }
   | { kind: 'cancelled'; request: RequestId }
+  /** Nobody will go on from it. */
+  | { kind: 'threadEnded'; tenant: TenantId; thread: ThreadId }
   | {
       kind: 'blocksStored';
       worker: WorkerId;
@@ -42,7 +46,14 @@ export type Fact =
   | { kind: 'ticked' };
 
 export type Order =
-  | { kind: 'dispatch'; request: RequestId; worker: WorkerId; decision: Decision }
+  | {
+      kind: 'dispatch';
+      request: RequestId;
+      worker: WorkerId;
+      decision: Decision;
+      /** By when it should begin: what is overdue may set aside what is not due yet; undefined: now. */
+      dueUs?: number | undefined;
+    }
   | { kind: 'reject'; request: RequestId; code: ErrorCode; sentence: string; retryAfterUs?: number }
   | { kind: 'wake'; atUs: number }
   | {
@@ -64,12 +75,22 @@ export interface Arrival {
   tenant: TenantId;
   model: string;
   thread: ThreadId | undefined;
+  /** The agent with its sub-agents that the thread belongs to; undefined: it is one by itself. */
+  session?: SessionId | undefined;
+  /** The thread that spawned it; undefined: none, or nobody knows. */
+  parent?: ThreadId | undefined;
   promptTokens: number;
   /** Chained hashes of the prompt's full blocks; empty where tokens are unknown. */
   hashes: BlockHashes;
   blockTokens: number;
   outputTokensMax: number;
   priority: number;
+  /** Whoever has more goes first, whatever else is said; undefined: 0. */
+  strictPriority?: number | undefined;
+  /** It runs only where nothing else does, and gives way to all that comes. */
+  whenIdle?: true | undefined;
+  /** Its client waits so long for a place, and no longer; undefined: as long as anybody may. */
+  patienceUs?: number | undefined;
   /** What it asks of its worker; undefined: nothing. */
   wants?: WorkerWants | undefined;
 }
@@ -92,6 +113,12 @@ export interface WorkerWants {
 export interface Decision {
   policy: string;
   chosen: WorkerId;
+  /**
+   * Of a request in two stages, the one that is dispatched: its prompt alone, whose end is told as
+   * `prefilled`, or its answer, for which what is missing of the prompt's KV is brought `from` there.
+   * Undefined: all of it.
+   */
+  stage?: { kind: 'prefill' } | { kind: 'decode'; from: WorkerId };
   /** Of all who were eligible: the cheapest, those that hold most of the prompt, and the chosen. */
   candidates: Candidate[];
   /** How many were eligible. */
@@ -110,6 +137,8 @@ export interface Candidate {
   /** Of them, those to be fetched from host memory and from disk. */
   hostTokens: number;
   diskTokens: number;
+  /** Of them, those that are brought from whoever computed the prompt. */
+  broughtTokens?: number | undefined;
   /** Tokens of other threads there that will be needed again. */
   liveTokens: number;
   /** Named prices in microseconds; they add up to `totalUs`. */

@@ -13,7 +13,21 @@ export const Receipt = z.strictObject({
   tenant: z.string(),
   session: z.string().nullable(),
   thread: z.string().nullable(),
+  parent: z
+    .string()
+    .nullable()
+    .describe('The thread that spawned this one, or that it was forked from.'),
   knownBy: z.string().describe('Which signal named the session.'),
+  purpose: z
+    .strictObject({
+      kind: z.enum(['turn', 'side', 'compaction', 'prewarm']),
+      by: z.string().describe('Which signal told, or what the request looks like.'),
+    })
+    .describe('What it is for: a turn, a call beside it, a summary, a prompt sent ahead.'),
+  relation: z
+    .enum(['begins', 'extends', 'repeats', 'diverges', 'forks'])
+    .describe("How its prompt stands to its thread's last one."),
+  notes: z.array(z.string()).describe('Contradictions in what the client said, and what counts.'),
   policy: z.string(),
   promptTokens: z.int().nullable().describe('Null where the tokenizer is unknown.'),
   normalised: z

@@ -6,6 +6,11 @@ export const ScriptRule = z.strictObject({
     .string()
     .default('')
     .describe('Regular expression, looked for in the end of the prompt’s text; empty matches all.'),
+  tailCharacters: z
+    .int()
+    .min(1)
+    .default(4_000)
+    .describe('So much of the prompt’s end is looked at.'),
   times: z.int().min(1).optional().describe('Used at most so often; then the next rule is tried.'),
   text: z.string().default(''),
   reasoning: z.string().optional(),
@@ -16,7 +21,11 @@ export const ScriptRule = z.strictObject({
   tokenDelayMs: z.number().min(0).default(0).describe('Before each further part.'),
   fault: z
     .discriminatedUnion('kind', [
-      z.strictObject({ kind: z.literal('status'), status: z.int().min(400).max(599) }),
+      z.strictObject({
+        kind: z.literal('status'),
+        status: z.int().min(400).max(599),
+        retryAfterS: z.int().min(0).optional().describe('Said to whoever may try again.'),
+      }),
       z.strictObject({ kind: z.literal('cut'), afterParts: z.int().min(0) }),
       z.strictObject({ kind: z.literal('reset'), afterParts: z.int().min(0) }),
       z.strictObject({ kind: z.literal('stall'), afterParts: z.int().min(0) }),

@@ -15,6 +15,8 @@ export interface Worker {
   requestsMax: number;
   /** Distinct tokens whose KV it can keep, over all tiers. */
   cacheTokens: number;
+  /** Of them, those that all running requests can take together, where that is fewer; undefined: all. */
+  deviceTokens?: number | undefined;
   /** Whether it publishes KV events, so that the exact index can be believed. */
   hasEvents: boolean;
   /** Workers of one class are equally fast: model, engine and device. Without one it is its own. */

@@ -69,7 +69,13 @@ export class Metrics implements Sink {
     this.#declare('stator_kv_moved_tokens_total', 'counter', 'Tokens whose KV that brought.');
     this.#declare('stator_rejections_total', 'counter', 'Requests refused, by reason.');
     this.#declare('stator_route_seconds', 'histogram', 'Time of one decision.');
+    this.#declare('stator_websockets', 'gauge', 'WebSockets that are open.');
+    this.#declare('stator_stored_conversations', 'gauge', 'Chains of responses that are stored.');
+    this.#declare('stator_stored_conversation_bytes', 'gauge', 'What they take.');
+    this.#declare('stator_open_batches', 'gauge', 'Batches that are not over.');
+    this.#declare('stator_stored_file_bytes', 'gauge', 'What files of clients and batches take.');
     this.#declare('stator_active_sessions', 'gauge', 'Threads expected to come back.');
+    this.#declare('stator_gated_programs', 'gauge', 'Agents that wait for room in the caches.');
     this.#declare('stator_worker_mode', 'gauge', '1 for the mode a worker is in.');
     this.#declare(
       'stator_worker_confidence',

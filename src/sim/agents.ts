@@ -6,6 +6,10 @@ export interface Agent {
   system: string;
   startUs: number;
   turns: Turn[];
+  /** Of all its turns; larger is more urgent. */
+  priority: number;
+  /** Nobody waits for its answers. */
+  whenIdle: boolean;
 }
 
 export interface Turn {
@@ -43,6 +47,9 @@ export function makeAgents(rng: Prng, shape: AgentsShape): Agent[] {
         outputTokensMax: 1 + own.below(shape.outputTokensMax),
         gapUs: 1 + own.below(shape.gapUsMax),
       })),
+      // Every sixth each: the others have nothing to say.
+      priority: i % 6 === 4 ? 1 + own.below(5) : 0,
+      whenIdle: i % 6 === 5,
     };
   });
 }

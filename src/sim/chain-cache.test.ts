@@ -3,19 +3,30 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { Prng } from '../base/prng.ts';
 import { BlockSpace } from './block-space.ts';
-import { ChainCache } from './chain-cache.ts';
+import { type CacheSizes, ChainCache } from './chain-cache.ts';
 
 test('after any run of sequences the cache holds, and says, what two plain lists would', () => {
   fc.assert(
     fc.property(fc.integer(), (seed) => {
       const rng = new Prng(seed);
       const space = new BlockSpace();
-      const sizes = { deviceBlocks: 12 + rng.below(20), hostBlocks: rng.below(3) * 15 };
+      const sizes = {
+        deviceBlocks: 12 + rng.below(20),
+        hostBlocks: rng.below(3) * 15,
+        ttlUs: rng.below(2) === 0 ? undefined : 30 + rng.below(100),
+      };
       const cache = new ChainCache(space, sizes);
       const twin = new Twin(sizes);
       const paths = somePaths(rng, space);
       const running: { path: Int32Array; kept: number; blocks: number }[] = [];
+      let nowUs = 0;
       for (let i = 0; i < 120; i++) {
+        nowUs += rng.below(5);
+        assert.equal(cache.expiryUs, twin.expiryUs);
+        if (rng.below(3) > 0) {
+          cache.expire(nowUs);
+          twin.expire(nowUs);
+        }
         if (running.length > 0 && rng.below(2) === 0) {
           const one = running[rng.below(running.length)];
           const to = Math.min(one.path.length, one.kept + 1 + rng.below(6));
@@ -24,8 +35,9 @@ test('after any run of sequences the cache holds, and says, what two plain lists
           one.kept = to;
           if (to === one.path.length) {
             running.splice(running.indexOf(one), 1);
-            cache.release(one.path, to, one.blocks - to);
-            twin.release(one.path, to, one.blocks - to);
+            const unused = one.blocks - to;
+            cache.release(nowUs, one.path, { kept: to, unused });
+            twin.release(nowUs, one.path, { kept: to, unused });
           }
         } else {
           const path = rng.pick(paths);
@@ -65,7 +77,7 @@ function play(cache: ChainCache, path: Int32Array): void {
   const { blocks } = cache.match(path, path.length);
   assert.ok(cache.admit(path, blocks, path.length - blocks));
   cache.computed(path, blocks, path.length);
-  cache.release(path, path.length, 0);
+  cache.release(0, path, { kept: path.length, unused: 0 });
   cache.check();
 }
 
@@ -86,7 +98,8 @@ function somePaths(rng: Prng, space: BlockSpace): Int32Array[] {
 
 /** The dumb twin: what is idle in each tier as a list, the unused for longest first. */
 class Twin {
-  readonly #sizes: { deviceBlocks: number; hostBlocks: number };
+  readonly #sizes: CacheSizes;
+  readonly #usedUs = new Map<number, number>();
   readonly #pins = new Map<number, number>();
   #idle: number[] = [];
   #host: number[] = [];
@@ -94,8 +107,21 @@ class Twin {
   /** What the news said so far. */
   readonly #heard = { device: new Set<number>(), host: new Set<number>() };
 
-  constructor(sizes: { deviceBlocks: number; hostBlocks: number }) {
+  constructor(sizes: CacheSizes) {
     this.#sizes = sizes;
+  }
+
+  get expiryUs(): number | undefined {
+    const idle = [...this.#idle, ...this.#host].map((block) => this.#usedUs.get(block) ?? 0);
+    const { ttlUs } = this.#sizes;
+    return ttlUs === undefined || idle.length === 0 ? undefined : Math.min(...idle) + ttlUs;
+  }
+
+  expire(nowUs: number): void {
+    const { ttlUs = Number.POSITIVE_INFINITY } = this.#sizes;
+    const isKept = (block: number) => (this.#usedUs.get(block) ?? 0) + ttlUs > nowUs;
+    this.#idle = this.#idle.filter(isKept);
+    this.#host = this.#host.filter(isKept);
   }
 
   match(path: Int32Array, usable: number): { blocks: number; hostBlocks: number } {
@@ -126,13 +152,14 @@ class Twin {
     for (const block of path.subarray(from, to)) this.#pin(block);
   }
 
-  release(path: Int32Array, count: number, unused: number): void {
-    this.#reserved -= unused;
-    for (const block of path.slice(0, count).reverse()) {
+  release(nowUs: number, path: Int32Array, given: { kept: number; unused: number }): void {
+    this.#reserved -= given.unused;
+    for (const block of path.slice(0, given.kept).reverse()) {
       const pins = (this.#pins.get(block) as number) - 1;
       if (pins > 0) this.#pins.set(block, pins);
       else {
         this.#pins.delete(block);
+        this.#usedUs.set(block, nowUs);
         this.#idle.push(block);
       }
     }

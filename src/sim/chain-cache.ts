@@ -8,7 +8,7 @@
  *
  * Each tier lets go of the block unused for longest, and of blocks used together of the deepest, so a
  * block is never kept without what comes before it: the first block of a path that is missing ends what
- * can be reused.
+ * can be reused. With a time to live, what nobody used for so long is lost from either tier.
  */
 import { assert } from '../base/assert.ts';
 import type { BlockSpace } from './block-space.ts';
@@ -16,6 +16,8 @@ import type { BlockSpace } from './block-space.ts';
 export interface CacheSizes {
   deviceBlocks: number;
   hostBlocks: number;
+  /** An idle block is kept so long after its last use; undefined: as long as there is room. */
+  ttlUs?: number | undefined;
 }
 
 /** Leading blocks of a path that lie here: on the device, then in host memory. */
@@ -47,6 +49,8 @@ export class ChainCache {
   /** Idle blocks of a tier are a ring through its head: head.newer is the unused for longest. */
   #newer: Int32Array;
   #older: Int32Array;
+  /** When an idle block was used last. */
+  #usedUs: Float64Array;
   #deviceCount = 0;
   #pinnedCount = 0;
   #hostCount = 0;
@@ -63,6 +67,7 @@ export class ChainCache {
     this.#before = new Int32Array(capacity);
     this.#newer = new Int32Array(capacity + HEADS);
     this.#older = new Int32Array(capacity + HEADS);
+    this.#usedUs = new Float64Array(capacity);
     for (const head of [DEVICE_HEAD, HOST_HEAD]) this.#newer[head] = this.#older[head] = head;
   }
 
@@ -85,12 +90,7 @@ export class ChainCache {
    * False, and nothing happened, where running sequences leave no room for that.
    */
   admit(path: Int32Array, matched: number, fresh: number): boolean {
-    this.#grow();
-    let unpinned = 0;
-    for (let i = 0; i < matched; i++) if (this.#pins[path[i]] === 0) unpinned++;
-    if (this.#pinnedCount + unpinned + this.#reserved + fresh > this.#sizes.deviceBlocks) {
-      return false;
-    }
+    if (this.missing(path, matched, fresh) > 0) return false;
     this.#reserved += fresh;
     const fetched: number[] = [];
     for (let i = 0; i < matched; i++) if (this.#pin(path[i])) fetched.push(path[i]);
@@ -100,6 +100,20 @@ export class ChainCache {
     }
     this.#makeRoom();
     return true;
+  }
+
+  /** Whether there is somewhere to put what leaves the device. */
+  get hasHost(): boolean {
+    return this.#sizes.hostBlocks > 0;
+  }
+
+  /** Device blocks that running sequences would have to free first for `admit`; none where 0 or less. */
+  missing(path: Int32Array, matched: number, fresh: number): number {
+    this.#grow();
+    let unpinned = 0;
+    for (let i = 0; i < matched; i++) if (this.#pins[path[i]] === 0) unpinned++;
+    const wanted = this.#pinnedCount + unpinned + this.#reserved + fresh;
+    return wanted - this.#sizes.deviceBlocks;
   }
 
   /** Blocks `from` to `to` of the path were computed, in room that was promised: they can be matched. */
@@ -126,15 +140,53 @@ export class ChainCache {
     assert(this.#reserved >= 0, 'nothing is computed without room');
   }
 
-  /** The sequence ended: its first `count` blocks are idle unless others use them, and promised room is free. */
-  release(path: Int32Array, count: number, unused: number): void {
+  /** The sequence ended: its `kept` first blocks are idle unless others use them, and promised room is free. */
+  release(
+    nowUs: number,
+    path: Int32Array,
+    { kept, unused }: { kept: number; unused: number },
+  ): void {
     this.#reserved -= unused;
     // The deepest first: it goes first.
-    for (let i = count - 1; i >= 0; i--) {
+    for (let i = kept - 1; i >= 0; i--) {
       const block = path[i];
       if (--this.#pins[block] > 0) continue;
       this.#pinnedCount--;
+      this.#usedUs[block] = nowUs;
       this.#link(block, DEVICE_HEAD);
+    }
+  }
+
+  /** When `expire` is due, if nothing more is used until then; undefined: never. */
+  get expiryUs(): number | undefined {
+    const { ttlUs } = this.#sizes;
+    if (ttlUs === undefined) return undefined;
+    let usedUs = Number.POSITIVE_INFINITY;
+    for (const head of [DEVICE_HEAD, HOST_HEAD]) {
+      const block = this.#newer[head] - HEADS;
+      if (block >= 0) usedUs = Math.min(usedUs, this.#usedUs[block]);
+    }
+    return usedUs < Number.POSITIVE_INFINITY ? usedUs + ttlUs : undefined;
+  }
+
+  /** Loses what was unused for the time to live. */
+  expire(nowUs: number): void {
+    const { ttlUs } = this.#sizes;
+    if (ttlUs === undefined) return;
+    for (const head of [DEVICE_HEAD, HOST_HEAD]) {
+      const lost: number[] = [];
+      for (;;) {
+        // Each ring is in the order of last use: what goes down to host memory is what was used first.
+        const block = this.#newer[head] - HEADS;
+        if (block < 0 || this.#usedUs[block] + ttlUs > nowUs) break;
+        this.#unlink(block);
+        this.#forget(block);
+        lost.push(block);
+      }
+      if (head === DEVICE_HEAD) this.#deviceCount -= lost.length;
+      else this.#hostCount -= lost.length;
+      const tier = head === DEVICE_HEAD ? 'device' : 'host';
+      if (lost.length > 0) this.#news.push({ kind: 'removed', tier, blocks: lost });
     }
   }
 
@@ -263,6 +315,9 @@ export class ChainCache {
     const older = new Int32Array(capacity + HEADS);
     older.set(this.#older);
     this.#older = older;
+    const usedUs = new Float64Array(capacity);
+    usedUs.set(this.#usedUs);
+    this.#usedUs = usedUs;
   }
 }
 

@@ -121,6 +121,7 @@ export class Demand {
     fleet.arrive(
       {
         thread: isThread ? `${play.id}/${thread}` : undefined,
+        session: isThread ? String(play.id) : undefined,
         path,
         promptTokens,
         outputTokens,

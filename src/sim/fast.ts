@@ -7,8 +7,8 @@ import { Feed } from '../gateway/feed/feed.ts';
 import type { RequestId, TenantId, ThreadId, WorkerId } from '../model/ids.ts';
 import type { Arrival, Fact, Order } from '../model/kernel-io.ts';
 import type { Part } from '../model/part.ts';
-import { type Chat, FREE, GREEDY } from '../model/request.ts';
-import type { Job, PartParser } from '../ports.ts';
+import { type Chat, FREE, GREEDY, IDLE_PRIORITY } from '../model/request.ts';
+import type { Cancel, Job, PartParser } from '../ports.ts';
 import type { Agent } from './agents.ts';
 import {
   DecisionLog,
@@ -54,6 +54,7 @@ class FastWorld {
   /** Parts of the current event, dealt with when it is over: the shell hears them no sooner. */
   #parts: { id: RequestId; part: Part }[] = [];
   #next = 0;
+  #wake: { atUs: number; cancel: Cancel } | undefined;
 
   constructor(options: SceneOptions) {
     this.#options = options;
@@ -91,12 +92,13 @@ class FastWorld {
       id,
       tenant: 'default' as TenantId,
       model: SIM_MODEL,
-      thread: agent.id as ThreadId,
+      thread: agent.whenIdle ? undefined : (agent.id as ThreadId),
       promptTokens: ids.length,
       hashes: hasher.blocks(hasher.root(''), ids),
       blockTokens: hasher.blockTokens,
       outputTokensMax,
-      priority: 0,
+      priority: agent.priority,
+      whenIdle: agent.whenIdle ? true : undefined,
     };
     const job: Job = {
       id,
@@ -108,7 +110,7 @@ class FastWorld {
       stop: [],
       shape: FREE,
       cacheSalt: '',
-      priority: 0,
+      priority: agent.whenIdle ? IDLE_PRIORITY : agent.priority,
       forcedOutput: undefined,
       engineData: false,
     };
@@ -134,11 +136,24 @@ class FastWorld {
   }
 
   #perform(order: Order): void {
+    if (order.kind === 'wake') this.#wakeAt(order.atUs);
     if (order.kind !== 'dispatch') return;
     const request = this.#requests.get(order.request);
     const engine = this.#engines.get(order.worker);
     if (request === undefined || engine === undefined) return;
     engine.submit(request.job, (part) => this.#parts.push({ id: order.request, part }));
+  }
+
+  /** As the shell's host does it. */
+  #wakeAt(atUs: number): void {
+    if (this.#wake !== undefined && this.#wake.atUs <= atUs) return;
+    this.#wake?.cancel();
+    const { clock } = this.#scene;
+    const cancel = clock.after(Math.max(0, atUs - clock.nowUs()), () => {
+      this.#wake = undefined;
+      this.#tell({ kind: 'ticked' });
+    });
+    this.#wake = { atUs, cancel };
   }
 
   /** Text of all requests first, then what ended: in that order the shell's continuations come. */

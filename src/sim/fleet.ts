@@ -5,6 +5,9 @@
  *                            ▲                                              │
  *                            └───────────────(event lag)────────── blocks stored, removed
  *
+ * A prompt that another worker computes goes there first; then its engine fetches what it lacks (what
+ * stays of it at the other may be evicted there meanwhile, which is not modelled).
+ *
  * Everything is a call at an instant of virtual time; instants tie by order of scheduling. The same
  * options give the same run, to the microsecond.
  */
@@ -12,9 +15,9 @@ import { assert, must } from '../base/assert.ts';
 import { Heap } from '../base/heap.ts';
 import { Prng } from '../base/prng.ts';
 import { Kernel, type KernelSettings } from '../kernel/kernel.ts';
-import type { RequestId, TenantId, ThreadId, WorkerId } from '../model/ids.ts';
+import type { RequestId, SessionId, TenantId, ThreadId, WorkerId } from '../model/ids.ts';
 import type { Arrival, Fact, Order } from '../model/kernel-io.ts';
-import type { Worker } from '../model/worker.ts';
+import type { Worker, WorkerRules } from '../model/worker.ts';
 import { BlockSpace } from './block-space.ts';
 import { ChainCache } from './chain-cache.ts';
 import { ModelledEngine } from './modelled-engine.ts';
@@ -24,10 +27,14 @@ export interface FleetOptions {
   seed: number;
   world: World;
   workers: number;
+  /** So many of the workers compute prompts only, and others answer some of those; undefined: none. */
+  prefillWorkers?: number | undefined;
   profile: Profile;
   blockTokens: number;
   deviceTokens: number;
   hostTokens: number;
+  /** KV that nobody used for so long is lost; undefined: kept as long as there is room. */
+  ttlUs?: number | undefined;
   /** From the kernel's decision until the engine has the request. */
   routingLagUs: number;
   /** From a change of an engine's cache until the kernel hears of it. */
@@ -45,6 +52,12 @@ export type World = 'private' | 'shared' | 'none';
 export interface Demanded {
   /** The unit of prefix reuse it belongs to; undefined where nobody knows. */
   thread: string | undefined;
+  /** The agent with its sub-agents that the thread belongs to. */
+  session?: string | undefined;
+  /** Larger is more urgent; undefined: 0. */
+  priority?: number | undefined;
+  /** It gives way to all others. */
+  whenIdle?: true | undefined;
   path: Int32Array;
   /** The same and the full blocks that its answer adds; undefined: nobody will ask for those. */
   answeredPath?: Int32Array;
@@ -60,6 +73,8 @@ export interface Outcome {
   /** In the gateway, before it was placed. */
   queuedUs: number;
   worker: number | undefined;
+  /** Who computed its prompt, where that was not `worker`. */
+  prefilledOn: number | undefined;
   cachedTokens: number;
   firstUs: number;
   endedUs: number;
@@ -69,11 +84,16 @@ export interface Outcome {
 interface Request {
   demanded: Demanded;
   outcome: Outcome;
+  /** The part of it that runs now; undefined: all of it. */
+  stage: 'prefill' | 'decode' | undefined;
+  /** Prompt tokens that its engine did not compute. */
+  reportedTokens: number;
   done: (outcome: Outcome) => void;
 }
 
 const MODEL = 'simulated';
 const TENANT = 'default' as TenantId;
+const PREFILL: WorkerRules = { adapters: [], role: 'prefill', tenants: [], taints: [], labels: {} };
 /** What clients ask for at most: agents leave it at the model's limit. */
 const OUTPUT_TOKENS_MAX = 32_000;
 
@@ -88,6 +108,8 @@ export class Fleet {
   readonly #requests = new Map<RequestId, Request>();
   readonly #agenda = new Heap<() => void>();
   readonly #deviceBlocks: number;
+  /** Caches whose next expiry is on the agenda. */
+  readonly #expiring = new Set<ChainCache>();
   #nowUs = 0;
   #next = 0;
   #wakeUs = Number.POSITIVE_INFINITY;
@@ -98,8 +120,12 @@ export class Fleet {
     this.#kernel = new Kernel({ settings: kernel, rng: new Prng(seed).fork('kernel') });
     this.#deviceBlocks = Math.floor(options.deviceTokens / options.blockTokens);
     const hostBlocks = Math.floor(options.hostTokens / options.blockTokens);
-    const sizes = { deviceBlocks: this.#deviceBlocks, hostBlocks };
-    const whole = { deviceBlocks: workers * sizes.deviceBlocks, hostBlocks: workers * hostBlocks };
+    const sizes = { deviceBlocks: this.#deviceBlocks, hostBlocks, ttlUs: options.ttlUs };
+    const whole = {
+      ...sizes,
+      deviceBlocks: workers * sizes.deviceBlocks,
+      hostBlocks: workers * hostBlocks,
+    };
     this.#caches =
       world === 'shared'
         ? [new ChainCache(this.space, whole)]
@@ -108,7 +134,12 @@ export class Fleet {
     this.#indexOf = new Map(this.#workerIds.map((id, index) => [id, index]));
     for (const [index, id] of this.#workerIds.entries()) {
       this.#engines.push(this.#makeEngine(index));
-      this.#tell({ kind: 'workerJoined', worker: this.#describe(id) });
+      const isPrefiller = index >= workers - (options.prefillWorkers ?? 0);
+      const worker = this.#describe(id);
+      this.#tell({
+        kind: 'workerJoined',
+        worker: isPrefiller ? { ...worker, rules: PREFILL } : worker,
+      });
     }
   }
 
@@ -132,12 +163,13 @@ export class Fleet {
       outputTokens,
       queuedUs: 0,
       worker: undefined,
+      prefilledOn: undefined,
       cachedTokens: 0,
       firstUs: 0,
       endedUs: 0,
       rejected: false,
     };
-    this.#requests.set(id, { demanded, outcome, done });
+    this.#requests.set(id, { demanded, outcome, stage: undefined, reportedTokens: 0, done });
     // An engine would wait for ever for room it does not have.
     if (Math.ceil((promptTokens + outputTokens) / blockTokens) > this.#deviceBlocks) {
       this.#refused(id);
@@ -148,11 +180,13 @@ export class Fleet {
       tenant: TENANT,
       model: MODEL,
       thread: thread as ThreadId | undefined,
+      session: demanded.session as SessionId | undefined,
       promptTokens,
       hashes: this.space.hashes(path),
       blockTokens,
       outputTokensMax: OUTPUT_TOKENS_MAX,
-      priority: 0,
+      priority: demanded.priority ?? 0,
+      whenIdle: demanded.whenIdle,
     };
     this.#tell({ kind: 'arrived', request });
   }
@@ -169,6 +203,16 @@ export class Fleet {
     this.#nowUs = untilUs;
   }
 
+  /** How long the one longest without a place has waited for it so far. */
+  waitsUs(): number {
+    let longestUs = 0;
+    for (const { outcome } of this.#requests.values()) {
+      const isPlaced = outcome.worker !== undefined || outcome.prefilledOn !== undefined;
+      if (!isPlaced) longestUs = Math.max(longestUs, this.#nowUs - outcome.arrivedUs);
+    }
+    return longestUs;
+  }
+
   check(): void {
     this.#kernel.check();
     for (const cache of this.#caches) cache.check();
@@ -181,21 +225,29 @@ export class Fleet {
       blockTokens,
       // A cache of its own is limit enough, and counts what requests share once.
       runningBlocksMax: world === 'shared' ? this.#deviceBlocks : Number.POSITIVE_INFINITY,
+      // PCIe 5 and 400 Gb/s networks both move 50 GB a second.
+      transferPerTokenUs: profile.hostFetchPerTokenUs,
       reuses: world !== 'none',
     };
     return new ModelledEngine<RequestId>(this.#cacheOf(index), settings, {
       firstToken: (id, atUs, cachedTokens) => {
-        const { outcome } = this.#request(id);
+        const request = this.#request(id);
+        const { outcome, stage } = request;
         outcome.firstUs = atUs;
-        outcome.cachedTokens = cachedTokens;
-        this.#tell({ kind: 'firstTokenSent', request: id });
+        request.reportedTokens = cachedTokens;
+        // What was brought was computed all the same: once, where it came from.
+        if (stage !== 'decode') outcome.cachedTokens = cachedTokens;
+        if (stage !== 'prefill') this.#tell({ kind: 'firstTokenSent', request: id });
       },
-      ended: (id, atUs) => this.#ended(id, atUs),
+      ended: (id, atUs) => {
+        if (this.#request(id).stage === 'prefill') this.#prefilled(id);
+        else this.#ended(id, atUs);
+      },
     });
   }
 
   #describe(id: WorkerId): Worker {
-    const { profile, blockTokens, deviceTokens, hostTokens, world } = this.#options;
+    const { profile, blockTokens, deviceTokens, hostTokens, world, prefillWorkers } = this.#options;
     const { curve, sequencesMax } = profile;
     return {
       id,
@@ -205,8 +257,10 @@ export class Fleet {
       slots: sequencesMax,
       requestsMax: Number.MAX_SAFE_INTEGER,
       cacheTokens: deviceTokens + hostTokens,
+      deviceTokens: hostTokens > 0 ? deviceTokens : undefined,
       hasEvents: world === 'private',
       class: profile.name,
+      kvLayout: prefillWorkers === undefined ? undefined : profile.name,
       prefill: { perTokenUs: curve.perTokenUs, perTokenContextUs: curve.perTokenContextUs },
       decode: { stepUs: curve.baseUs, perSequenceUs: curve.perSequenceUs },
     };
@@ -220,9 +274,12 @@ export class Fleet {
     if (order.kind === 'dispatch') {
       const request = this.#request(order.request);
       const worker = must(this.#indexOf.get(order.worker), 'the kernel knows the fleet');
-      request.outcome.worker = worker;
-      request.outcome.queuedUs = order.decision.queuedUs;
-      const submit = () => this.#submit(order.request, worker);
+      const { stage, queuedUs } = order.decision;
+      request.stage = stage?.kind;
+      if (stage?.kind === 'prefill') request.outcome.prefilledOn = worker;
+      else request.outcome.worker = worker;
+      if (stage?.kind !== 'decode') request.outcome.queuedUs = queuedUs;
+      const submit = () => this.#submit(order.request, worker, order.dueUs);
       this.#agenda.push(this.#nowUs + this.#options.routingLagUs, submit);
     } else if (order.kind === 'reject') {
       this.#refused(order.request);
@@ -235,12 +292,25 @@ export class Fleet {
     }
   }
 
-  #submit(id: RequestId, worker: number): void {
-    const { demanded } = this.#request(id);
-    const { promptTokens, outputTokens } = demanded;
-    const path = demanded.answeredPath ?? demanded.path;
-    this.#engines[worker].submit(this.#nowUs, { of: id, path, promptTokens, outputTokens });
+  #submit(id: RequestId, worker: number, dueUs: number | undefined): void {
+    const { demanded, stage } = this.#request(id);
+    const { promptTokens, outputTokens, path: prompt, whenIdle } = demanded;
+    const path = demanded.answeredPath ?? prompt;
+    const fromUs = whenIdle ? Number.POSITIVE_INFINITY : dueUs;
+    const due = fromUs === undefined ? {} : { dueUs: fromUs };
+    const whole = { of: id, path, promptTokens, outputTokens, ...due };
+    const engine = this.#engines[worker];
+    // Its first token ends a prompt: whoever answers says it.
+    if (stage === 'prefill')
+      engine.submit(this.#nowUs, { ...whole, path: prompt, outputTokens: 1 });
+    else if (stage === undefined) engine.submit(this.#nowUs, whole);
+    else engine.submit(this.#nowUs, { ...whole, broughtBlocks: prompt.length });
     this.#moved(worker);
+  }
+
+  #prefilled(id: RequestId): void {
+    const { reportedTokens: cachedTokens } = this.#request(id);
+    this.#tell({ kind: 'prefilled', request: id, cachedTokens });
   }
 
   /** The engine's plans changed, and perhaps its cache. */
@@ -255,6 +325,21 @@ export class Fleet {
       });
     }
     this.#publish(worker);
+    this.#expireLater(worker);
+  }
+
+  /** What was unused for too long goes when its time comes, whoever asks. */
+  #expireLater(worker: number): void {
+    const cache = this.#cacheOf(worker);
+    const { expiryUs } = cache;
+    if (expiryUs === undefined || this.#expiring.has(cache)) return;
+    this.#expiring.add(cache);
+    this.#agenda.push(expiryUs, () => {
+      this.#expiring.delete(cache);
+      cache.expire(this.#nowUs);
+      this.#publish(worker);
+      this.#expireLater(worker);
+    });
   }
 
   #publish(worker: number): void {
@@ -274,11 +359,11 @@ export class Fleet {
   }
 
   #ended(id: RequestId, atUs: number): void {
-    const { outcome, done } = this.#request(id);
+    const { outcome, reportedTokens, done } = this.#request(id);
     this.#requests.delete(id);
     outcome.endedUs = atUs;
-    const { outputTokens, cachedTokens } = outcome;
-    this.#tell({ kind: 'finished', request: id, outputTokens, cachedTokens });
+    const { outputTokens } = outcome;
+    this.#tell({ kind: 'finished', request: id, outputTokens, cachedTokens: reportedTokens });
     done(outcome);
   }
 

@@ -21,6 +21,8 @@ export interface Run {
   sessionsOver: number;
   /** A session's makespan ÷ its makespan alone; of those not over at the end, at their age. */
   slowdowns: readonly number[];
+  /** For a place, also of those that have none at the end. */
+  longestWaitUs: number;
 }
 
 /** Figures are means over seeds; curves are of all seeds together. */

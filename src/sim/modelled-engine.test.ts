@@ -25,6 +25,7 @@ const PROFILE: Profile = {
   sequencesMax: 4,
 };
 const BLOCK_TOKENS = 16;
+const TRANSFER_PER_TOKEN_US = 4;
 
 test('steps taken together end on the same microsecond as steps taken one by one', () => {
   let spans = 0;
@@ -39,6 +40,56 @@ test('steps taken together end on the same microsecond as steps taken one by one
     { numRuns: 80 },
   );
   assert.ok(spans > 1000, 'there was something to run');
+});
+
+test('what is due sets aside what is not, which goes on later with all it had said', () => {
+  const path = (first: number) => Int32Array.from({ length: 10 }, (_, block) => first + block);
+  const jobs = [
+    { atUs: 0, path: path(0), promptTokens: 160, outputTokens: 40, dueUs: 10_000_000 },
+    { atUs: 15_000, path: path(20), promptTokens: 160, outputTokens: 4, dueUs: 15_000 },
+  ];
+  const sizes = { deviceBlocks: 20, hostBlocks: 20 };
+  const [behind, due] = jobs;
+  const lastEnd = (log: readonly string[]) => Number(log.at(-1)?.split(' ')[0]);
+  const { log } = runEngine(jobs, sizes);
+  assert.deepEqual(
+    log.map((line) => line.split(' ').slice(1, 3).join(' ')),
+    ['0 first', '1 first', '1 ended', '0 ended'],
+  );
+  // It waits for the other, and for its ten blocks and its answer so far to come back: nothing is lost.
+  const apart = lastEnd(runEngine([behind], sizes).log);
+  const other = lastEnd(runEngine([{ ...due, atUs: 0 }], sizes).log);
+  const fetchUs = (160 + 40) * PROFILE.hostFetchPerTokenUs;
+  assert.ok(lastEnd(log) <= apart + other + fetchUs + 2 * PROFILE.curve.baseUs, log.join(', '));
+  // First come, first served where both are due.
+  const fair = runEngine(
+    jobs.map(({ dueUs: _, ...job }) => job),
+    sizes,
+  );
+  assert.equal(fair.log[1].split(' ')[1], '0');
+});
+
+test('whatever is due when, everything is answered once', () => {
+  fc.assert(
+    fc.property(fc.integer(), (seed) => {
+      const rng = new Prng(seed);
+      const jobs = someJobs(rng).map((job) => ({ ...job, dueUs: job.atUs + rng.below(400_000) }));
+      const host = rng.below(2) === 0 ? 0 : 30;
+      const { log } = runEngine(jobs, { deviceBlocks: 18 + rng.below(10), hostBlocks: host });
+      const ids = (kind: string) =>
+        log.filter((line) => line.includes(kind)).map((line) => Number(line.split(' ')[1]));
+      const all = jobs.map((_, i) => i);
+      assert.deepEqual(
+        ids('first').sort((a, b) => a - b),
+        all,
+      );
+      assert.deepEqual(
+        ids('ended').sort((a, b) => a - b),
+        all,
+      );
+    }),
+    { numRuns: 60 },
+  );
 });
 
 test('who waits for room is admitted in order, and a stack without reuse finds nothing', () => {
@@ -60,6 +111,9 @@ interface Job {
   path: Int32Array;
   promptTokens: number;
   outputTokens: number;
+  /** Leading blocks that another engine computed. */
+  broughtBlocks?: number;
+  dueUs?: number;
 }
 
 /** Turns of a few sessions with a common beginning. */
@@ -75,6 +129,7 @@ function someJobs(rng: Prng): Job[] {
       path: Int32Array.from({ length: blocks }, (_, b) => (b < 2 ? b : 2 + session * 20 + b)),
       promptTokens: blocks * BLOCK_TOKENS + rng.below(BLOCK_TOKENS),
       outputTokens: 1 + rng.below(60),
+      broughtBlocks: rng.below(3) === 0 ? rng.below(blocks + 1) : 0,
     });
   }
   return jobs;
@@ -93,6 +148,7 @@ function runEngine(
     profile: PROFILE,
     blockTokens: BLOCK_TOKENS,
     runningBlocksMax: Number.POSITIVE_INFINITY,
+    transferPerTokenUs: TRANSFER_PER_TOKEN_US,
     reuses,
   };
   const engine = new ModelledEngine<number>(cache, settings, {
@@ -105,8 +161,8 @@ function runEngine(
     const due = engine.nextUs;
     const job = jobs[next];
     if (job !== undefined && (due === undefined || job.atUs <= due)) {
-      const { path, promptTokens, outputTokens } = job;
-      engine.submit(job.atUs, { of: next++, path, promptTokens, outputTokens });
+      const { atUs, ...sequence } = job;
+      engine.submit(atUs, { of: next++, ...sequence });
     } else if (due !== undefined) {
       engine.advance(due);
       advances++;
@@ -161,6 +217,7 @@ class StepByStep {
         us += curve.perSequenceUs;
         us += curve.perContextUs * (this.#jobs[job].promptTokens + produced);
       }
+      const chunks: TwinRun[] = [];
       if (prompts.length > 0) {
         decoding = undefined;
         let left = PROFILE.batchedTokensMax - decodes.length;
@@ -170,6 +227,7 @@ class StepByStep {
           us += curve.perTokenContextUs * tokens * (one.computed + tokens / 2);
           one.computed += tokens;
           left -= tokens;
+          if (tokens > 0) chunks.push(one);
         }
         nowUs += Math.round(us);
       } else if (decodes.length > 0) {
@@ -185,7 +243,7 @@ class StepByStep {
         continue;
       }
       for (const one of decodes) one.produced++;
-      for (const one of prompts) this.#prefilled(one, nowUs);
+      for (const one of chunks) this.#prefilled(one, nowUs);
       if (this.#end(nowUs)) decoding = undefined;
     }
   }
@@ -204,7 +262,7 @@ class StepByStep {
     const ended = this.#running.filter((one) => one.produced >= this.#jobs[one.job].outputTokens);
     this.#running = this.#running.filter((one) => !ended.includes(one));
     for (const { job, kept, blocks } of ended) {
-      this.#cache.release(this.#jobs[job].path, kept, blocks - kept);
+      this.#cache.release(nowUs, this.#jobs[job].path, { kept, unused: blocks - kept });
       this.#log.push(`${nowUs} ${job} ended`);
     }
     return ended.length > 0;
@@ -213,15 +271,17 @@ class StepByStep {
   #admit(nowUs: number): void {
     while (this.#waiting.length > 0 && this.#running.length < PROFILE.sequencesMax) {
       const job = this.#waiting[0];
-      const { path, promptTokens, outputTokens } = this.#jobs[job];
+      const { path, promptTokens, outputTokens, broughtBlocks = 0 } = this.#jobs[job];
       const blocks = Math.ceil((promptTokens + outputTokens) / BLOCK_TOKENS);
       const usable = Math.min(path.length, Math.floor((promptTokens - 1) / BLOCK_TOKENS));
       const match = this.#cache.match(path, usable);
       if (!this.#cache.admit(path, match.blocks, blocks - match.blocks)) return;
       this.#waiting.shift();
-      const fetchUs = match.hostBlocks * BLOCK_TOKENS * PROFILE.hostFetchPerTokenUs;
+      const brought = Math.max(0, Math.min(usable, broughtBlocks) - match.blocks);
+      const hostUs = match.hostBlocks * BLOCK_TOKENS * PROFILE.hostFetchPerTokenUs;
+      const fetchUs = hostUs + brought * BLOCK_TOKENS * TRANSFER_PER_TOKEN_US;
       if (fetchUs > 0) this.#linkFreeUs = Math.max(nowUs, this.#linkFreeUs) + fetchUs;
-      const cached = match.blocks * BLOCK_TOKENS;
+      const cached = (match.blocks + brought) * BLOCK_TOKENS;
       const readyUs = fetchUs > 0 ? this.#linkFreeUs : nowUs;
       const kept = match.blocks;
       this.#running.push({ job, blocks, kept, computed: cached, produced: 0, readyUs, cached });

@@ -1,9 +1,11 @@
 /**
  * One engine in virtual time: continuous batching with chunked prefill, first come, first served, over
  * a `ChainCache`, each step as long as the profile says. A sequence is admitted when prompt and answer
- * fit the device beside those that run.
+ * fit the device beside those that run. Where sequences are due at other times, the one due first goes
+ * first, and one that is due sets those aside that are not: their KV may leave the device, and what they
+ * said stays said.
  *
- *   submit ─► waiting ─► running: [fetch from host] ─► prefill in chunks ─► first token ─► decode ─► ended
+ *   submit ─► waiting ─► running: [fetch from host or another engine] ─► prefill in chunks ─► first token ─► decode ─► ended
  *
  * Steps that only decode are taken together up to the first that changes anything (an answer ends, a
  * fetch arrives, a request comes in): k steps of b sequences are a quadratic in k, so a span costs as
@@ -21,6 +23,10 @@ export interface Sequence<T> {
   readonly promptTokens: number;
   /** At least 1. */
   readonly outputTokens: number;
+  /** Undefined: when it comes; infinite: nobody waits for it, so it pauses while others run. */
+  readonly dueUs?: number;
+  /** Leading blocks that another engine computed: what is not in cache of them is brought from there. */
+  readonly broughtBlocks?: number;
 }
 
 export interface EngineSettings {
@@ -28,6 +34,8 @@ export interface EngineSettings {
   blockTokens: number;
   /** Device blocks all running sequences may take; less than the cache's where several engines share it. */
   runningBlocksMax: number;
+  /** Microseconds to bring one token's KV from another engine. */
+  transferPerTokenUs: number;
   /** Whether what lies in cache is used: a stack without reuse computes every prompt in full. */
   reuses: boolean;
 }
@@ -37,8 +45,20 @@ export interface EngineListener<T> {
   ended(of: T, atUs: number): void;
 }
 
-interface Running<T> {
+interface Waiting<T> {
   readonly sequence: Sequence<T>;
+  /** Before it was set aside. */
+  producedTokens: number;
+  /** Of its prompt, found or brought when it was admitted first; undefined: it was not yet. */
+  readonly cachedTokens: number | undefined;
+  /**
+   * Its leading tokens whose KV it had then, beyond whole blocks of its path: the answer's went to host
+   * memory with it, which is not counted there, for it is little beside its prompt.
+   */
+  readonly savedTokens: number;
+}
+
+interface Running<T> extends Waiting<T> {
   /** Device blocks it takes, prompt and answer. */
   readonly blocks: number;
   readonly cachedTokens: number;
@@ -47,7 +67,8 @@ interface Running<T> {
   computedTokens: number;
   /** Leading blocks that are in cache: found or computed. */
   keptBlocks: number;
-  producedTokens: number;
+  /** All before its next token is computed. */
+  isDecoding: boolean;
 }
 
 /** What is being computed. */
@@ -68,12 +89,13 @@ export class ModelledEngine<T> {
   readonly #cache: ChainCache;
   readonly #settings: EngineSettings;
   readonly #listener: EngineListener<T>;
-  #waiting: Sequence<T>[] = [];
+  /** Those due first come first. */
+  #waiting: Waiting<T>[] = [];
   #running: Running<T>[] = [];
   #runningBlocks = 0;
   #span: Span<T> | undefined;
   #anchor: Anchor | undefined;
-  /** Fetches from host memory come one after the other. */
+  /** Fetches come one after the other. */
   #linkFreeUs = 0;
 
   constructor(cache: ChainCache, settings: EngineSettings, listener: EngineListener<T>) {
@@ -88,7 +110,12 @@ export class ModelledEngine<T> {
   }
 
   submit(nowUs: number, sequence: Sequence<T>): void {
-    const isFirst = this.#waiting.push(sequence) === 1;
+    const isFirst = this.#enqueue({
+      sequence,
+      producedTokens: 0,
+      cachedTokens: undefined,
+      savedTokens: 0,
+    });
     if (this.#span === undefined) this.#begin(nowUs);
     // Behind others that wait for room it could not begin sooner.
     else if (isFirst || this.#settings.profile.waitsForPrefix) this.#cut(nowUs);
@@ -110,8 +137,8 @@ export class ModelledEngine<T> {
     let decodes = 0;
     let decodeContext = 0;
     let readyUs = Number.POSITIVE_INFINITY;
-    for (const running of this.#running) {
-      if (running.producedTokens > 0) {
+    for (const running of this.#active()) {
+      if (running.isDecoding) {
         decodes++;
         decodeContext += running.sequence.promptTokens + running.producedTokens;
       } else if (running.readyUs <= nowUs) prompts.push(running);
@@ -122,44 +149,105 @@ export class ModelledEngine<T> {
     else if (readyUs < Number.POSITIVE_INFINITY) this.#span = { kind: 'fetch', endUs: readyUs };
   }
 
+  /** All that run; without those that nobody waits for, where there are others. */
+  #active(): readonly Running<T>[] {
+    const running = this.#running;
+    // Those due first come first.
+    const isMixed = running.length > 1 && dueOf(running[0]) < dueOf(running[running.length - 1]);
+    return isMixed ? running.filter((one) => dueOf(one) < Number.POSITIVE_INFINITY) : running;
+  }
+
   #admit(nowUs: number): void {
     const { blockTokens, profile, runningBlocksMax, reuses } = this.#settings;
-    const taken = new Set<Sequence<T>>();
-    for (const sequence of this.#waiting) {
+    const taken = new Set<Waiting<T>>();
+    for (const waiting of [...this.#waiting]) {
+      const { sequence, producedTokens } = waiting;
       if (this.#running.length >= profile.sequencesMax) break;
       if (profile.waitsForPrefix && reuses && this.#willFindMore(sequence)) continue;
       const { path, promptTokens, outputTokens } = sequence;
       const blocks = Math.ceil((promptTokens + outputTokens) / blockTokens);
       if (this.#runningBlocks + blocks > runningBlocksMax) break;
       // The last token is always computed: somebody has to make its logits.
-      const usable = reuses
-        ? Math.min(path.length, Math.floor((promptTokens - 1) / blockTokens))
-        : 0;
-      const match = this.#cache.match(path, usable);
+      const known = Math.floor((promptTokens + producedTokens - 1) / blockTokens);
+      const usable = reuses ? Math.min(path.length, known) : 0;
+      let match = this.#cache.match(path, usable);
+      if (this.#makeWay(nowUs, sequence, { matched: match.blocks, blocks })) {
+        match = this.#cache.match(path, usable);
+      }
       if (!this.#cache.admit(path, match.blocks, blocks - match.blocks)) break;
-      taken.add(sequence);
+      taken.add(waiting);
       this.#runningBlocks += blocks;
-      const cachedTokens = match.blocks * blockTokens;
-      const fetchUs = Math.round(match.hostBlocks * blockTokens * profile.hostFetchPerTokenUs);
+      const brought = Math.max(0, Math.min(usable, sequence.broughtBlocks ?? 0) - match.blocks);
+      const pathTokens = (match.blocks + brought) * blockTokens;
+      // With all its whole blocks found, what it saved goes on from there.
+      const isWhole = match.blocks === Math.min(usable, path.length);
+      const foundTokens = isWhole ? Math.max(pathTokens, waiting.savedTokens) : pathTokens;
+      const savedUs = (foundTokens - pathTokens) * profile.hostFetchPerTokenUs;
+      const fetchUs = this.#fetchUs(match.hostBlocks, brought) + Math.round(savedUs);
       const readyUs = fetchUs > 0 ? Math.max(nowUs, this.#linkFreeUs) + fetchUs : nowUs;
       if (fetchUs > 0) this.#linkFreeUs = readyUs;
       this.#running.push({
         sequence,
         blocks,
-        cachedTokens,
+        cachedTokens: waiting.cachedTokens ?? pathTokens,
+        savedTokens: 0,
         readyUs,
-        computedTokens: cachedTokens,
+        computedTokens: foundTokens,
         keptBlocks: match.blocks,
-        producedTokens: 0,
+        producedTokens,
+        isDecoding: false,
       });
     }
-    if (taken.size > 0) this.#waiting = this.#waiting.filter((one) => !taken.has(one));
+    if (taken.size === 0) return;
+    this.#waiting = this.#waiting.filter((one) => !taken.has(one));
+    this.#running.sort((a, b) => dueOf(a) - dueOf(b));
+  }
+
+  /** Whether it is the first of those that wait now. */
+  #enqueue(waiting: Waiting<T>): boolean {
+    let at = this.#waiting.length;
+    while (at > 0 && dueOf(this.#waiting[at - 1]) > dueOf(waiting)) at--;
+    this.#waiting.splice(at, 0, waiting);
+    return at === 0;
+  }
+
+  /** Sets aside what is not due for what is, the last first, where that is enough; whether it did. */
+  #makeWay(
+    nowUs: number,
+    sequence: Sequence<T>,
+    { matched, blocks }: { matched: number; blocks: number },
+  ): boolean {
+    if (sequence.dueUs !== undefined && sequence.dueUs > nowUs) return false;
+    let missing = this.#cache.missing(sequence.path, matched, blocks - matched);
+    if (missing <= 0) return false;
+    const aside: Running<T>[] = [];
+    for (const running of this.#running.toReversed()) {
+      if (missing <= 0 || dueOf(running) <= nowUs) break;
+      aside.push(running);
+      missing -= running.blocks;
+    }
+    if (missing > 0) return false;
+    this.#anchor = undefined;
+    this.#running = this.#running.filter((running) => !aside.includes(running));
+    for (const running of aside) {
+      const { sequence, producedTokens, cachedTokens } = running;
+      this.#leave(nowUs, running);
+      const savedTokens = this.#cache.hasHost ? running.computedTokens : 0;
+      this.#enqueue({ sequence, producedTokens, cachedTokens, savedTokens });
+    }
+    return true;
+  }
+
+  #fetchUs(hostBlocks: number, brought: number): number {
+    const { blockTokens, profile, transferPerTokenUs } = this.#settings;
+    const perBlockUs = hostBlocks * profile.hostFetchPerTokenUs + brought * transferPerTokenUs;
+    return Math.round(perBlockUs * blockTokens);
   }
 
   /** Its next block is being computed by somebody. */
   #willFindMore({ path }: Sequence<T>): boolean {
-    return this.#running.some(({ producedTokens, keptBlocks, sequence }) => {
-      const isPrompt = producedTokens === 0 && keptBlocks < path.length;
+    return this.#running.some(({ isDecoding, keptBlocks, sequence }) => {
+      const isPrompt = !isDecoding && keptBlocks < path.length;
       return isPrompt && sequence.path[keptBlocks] === path[keptBlocks];
     });
   }
@@ -175,8 +263,8 @@ export class ModelledEngine<T> {
     let tokenContext = 0;
     const chunks: { running: Running<T>; tokens: number }[] = [];
     for (const running of prompts) {
-      const { computedTokens, sequence } = running;
-      const tokens = Math.min(left, sequence.promptTokens - computedTokens);
+      const { computedTokens } = running;
+      const tokens = Math.min(left, neededTokens(running) - computedTokens);
       chunks.push({ running, tokens });
       promptTokens += tokens;
       tokenContext += tokens * (computedTokens + tokens / 2);
@@ -195,8 +283,8 @@ export class ModelledEngine<T> {
   ): void {
     this.#anchor ??= { atUs: nowUs, ...load, stepsDone: 0 };
     let steps = Number.POSITIVE_INFINITY;
-    for (const { sequence, producedTokens } of this.#running) {
-      if (producedTokens > 0) steps = Math.min(steps, sequence.outputTokens - producedTokens);
+    for (const { sequence, producedTokens, isDecoding } of this.#active()) {
+      if (isDecoding) steps = Math.min(steps, sequence.outputTokens - producedTokens);
     }
     if (readyUs < Number.POSITIVE_INFINITY) steps = Math.min(steps, this.#stepsUntil(readyUs));
     this.#span = { kind: 'decode', endUs: this.#endOfStep(steps), steps };
@@ -237,13 +325,14 @@ export class ModelledEngine<T> {
 
   #endMixed(chunks: readonly { running: Running<T>; tokens: number }[], nowUs: number): void {
     const begun: Running<T>[] = [];
-    for (const running of this.#running) if (running.producedTokens > 0) running.producedTokens++;
+    for (const running of this.#active()) if (running.isDecoding) running.producedTokens++;
     for (const { running, tokens } of chunks) {
       running.computedTokens += tokens;
       this.#keep(running);
-      if (running.computedTokens < running.sequence.promptTokens) continue;
-      running.producedTokens = 1;
-      begun.push(running);
+      if (running.computedTokens < neededTokens(running)) continue;
+      running.isDecoding = true;
+      // Who was set aside said its first token before.
+      if (running.producedTokens++ === 0) begun.push(running);
     }
     for (const { sequence, cachedTokens } of begun) {
       this.#listener.firstToken(sequence.of, nowUs, cachedTokens);
@@ -254,8 +343,8 @@ export class ModelledEngine<T> {
   #endDecode(steps: number, nowUs: number): void {
     const anchor = must(this.#anchor, 'who decodes has an anchor');
     anchor.stepsDone += steps;
-    for (const running of this.#running) {
-      if (running.producedTokens > 0) running.producedTokens += steps;
+    for (const running of this.#active()) {
+      if (running.isDecoding) running.producedTokens += steps;
     }
     this.#endFinished(nowUs);
   }
@@ -266,14 +355,19 @@ export class ModelledEngine<T> {
     this.#anchor = undefined;
     this.#running = this.#running.filter((one) => !ended.includes(one));
     for (const running of ended) {
-      // What was said is as good as what was asked; nothing computes the last token.
-      running.computedTokens += running.producedTokens - 1;
-      this.#keep(running);
-      const { sequence, blocks, keptBlocks } = running;
-      this.#runningBlocks -= blocks;
-      this.#cache.release(sequence.path, keptBlocks, blocks - keptBlocks);
-      this.#listener.ended(sequence.of, nowUs);
+      this.#leave(nowUs, running);
+      this.#listener.ended(running.sequence.of, nowUs);
     }
+  }
+
+  #leave(nowUs: number, running: Running<T>): void {
+    // What was said is as good as what was asked; nothing computed the last token.
+    if (running.isDecoding) running.computedTokens = neededTokens(running) - 1;
+    this.#keep(running);
+    const { sequence, blocks, keptBlocks } = running;
+    this.#runningBlocks -= blocks;
+    const unused = blocks - keptBlocks;
+    this.#cache.release(nowUs, sequence.path, { kept: keptBlocks, unused });
   }
 
   #keep(running: Running<T>): void {
@@ -285,4 +379,13 @@ export class ModelledEngine<T> {
     this.#cache.computed(path, running.keptBlocks, kept);
     running.keptBlocks = kept;
   }
+}
+
+function dueOf({ sequence }: Waiting<unknown>): number {
+  return sequence.dueUs ?? Number.NEGATIVE_INFINITY;
+}
+
+/** Tokens whose KV it needs before its next one. */
+function neededTokens({ sequence, producedTokens }: Waiting<unknown>): number {
+  return sequence.promptTokens + producedTokens;
 }

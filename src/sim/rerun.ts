@@ -77,6 +77,7 @@ export function rerun(
     outcomes,
     sessionsOver: count,
     slowdowns: [],
+    longestWaitUs: outcomes.reduce((most, { queuedUs }) => Math.max(most, queuedUs), 0),
   };
 }
 

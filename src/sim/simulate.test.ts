@@ -73,6 +73,23 @@ test('a host tier finds more again than the device alone, the oracle most, no re
   assert.equal(cachedOf(playThrough({ ...small, world: 'none' }).outcomes), 0);
 });
 
+test('with a worker for prompts only, long new ones are computed there and tails where they belong', () => {
+  const limits = { ...Config.parse({}).limits, policy: 'stator', kvMovesMax: 0 };
+  const kernel = { ...limits, inStages: true };
+  const load = { kind: 'open' as const, speedup: 4000 };
+  const { fleet, outcomes } = playThrough({ prefillWorkers: 1, kernel, load });
+  fleet.check();
+  assert.equal(outcomes.length, agents(7).turnCount);
+  const apart = outcomes.filter(({ prefilledOn }) => prefilledOn !== undefined);
+  const whole = outcomes.filter(({ prefilledOn }) => prefilledOn === undefined);
+  assert.ok(apart.length > 10 && whole.length > 10, `${apart.length} and ${whole.length}`);
+  for (const { prefilledOn, worker } of apart) assert.ok(prefilledOn === 2 && (worker ?? 2) < 2);
+  for (const { worker } of whole) assert.ok((worker ?? 2) < 2);
+  assert.ok(meanUncached(apart) > meanUncached(whole));
+  const tooMany = { ...simulationOf(['disaggregated'], [1]), prefillWorkers: 3 };
+  assert.throws(() => simulate(tooMany, () => {}), /Of 3 workers 3/);
+});
+
 test('a prompt that no device holds is refused at once, and its session goes on', () => {
   const { outcomes } = playThrough({ deviceTokens: 12_000, hostTokens: 0 });
   const refused = outcomes.filter(({ rejected }) => rejected);
@@ -171,6 +188,9 @@ function simulationOf(policies: readonly string[], seeds: readonly number[]): Si
 
 const cachedOf = (outcomes: readonly Outcome[]) =>
   outcomes.reduce((sum, { cachedTokens }) => sum + cachedTokens, 0);
+
+const meanUncached = (outcomes: readonly Outcome[]) =>
+  outcomes.reduce((sum, one) => sum + one.promptTokens - one.cachedTokens, 0) / outcomes.length;
 
 /** Independent of caches: the leading full blocks of each prompt that any earlier prompt had. */
 function idealCachedTokens(trace: Trace): number {

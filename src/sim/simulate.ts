@@ -18,12 +18,16 @@ export interface Simulation {
   policies: readonly string[];
   seeds: readonly number[];
   workers: number;
+  /** Of the policy `disaggregated`; undefined: a quarter of the workers. */
+  prefillWorkers?: number | undefined;
   load: Load;
   contextTokensMax: number;
   turnsMin: number;
   profile: Profile;
   deviceTokens: number;
   hostTokens: number;
+  /** KV that nobody used for so long is lost; undefined: kept as long as there is room. */
+  ttlUs?: number | undefined;
   routingLagUs: number;
   eventLagUs: number;
   slo: Slo;
@@ -33,9 +37,15 @@ export interface Simulation {
 }
 
 /** Names that are no policies: what the world is like, under a plain policy. */
-const WORLDS: Record<string, { world: World; policy: string; view: string }> = {
+const WORLDS: Record<string, { world: World; policy: string; view: string; apart?: true }> = {
   oracle: { world: 'shared', policy: 'least-requests', view: 'load, one shared cache' },
   'no-reuse': { world: 'none', policy: 'least-requests', view: 'load, no cache' },
+  disaggregated: {
+    world: 'private',
+    policy: 'stator',
+    view: 'price, some workers for prompts only',
+    apart: true,
+  },
 };
 
 export const WORLD_NAMES: readonly string[] = Object.keys(WORLDS);
@@ -58,12 +68,18 @@ export function simulate(
       'The sessions of this trace have no common clock: give a --rate, or play them in a closed loop.',
     );
   }
+  const longestWaits: string[] = [];
   const reports = simulation.policies.map((policy) => {
     const runs = simulation.seeds.map((seed) => {
       const run = runOnce(simulation, playbook, policy, seed);
       note({ policy, seed, requests: run.outcomes.length });
       return run;
     });
+    const longestUs = Math.max(...runs.map(({ longestWaitUs }) => longestWaitUs));
+    if (longestUs > 0) {
+      const longestS = (longestUs / 1e6).toFixed(1);
+      longestWaits.push(`${policy}: the longest wait for a place was ${longestS} s.`);
+    }
     return policyReport({ policy, view: viewOf(policy) }, runs, simulation.slo);
   });
   return {
@@ -81,6 +97,7 @@ export function simulate(
     notes: [
       `Time is modelled. Profile ${simulation.profile.name}: ${simulation.profile.source} Error: ${simulation.profile.error}.`,
       ...trace.about.notes,
+      ...longestWaits,
       ...(simulation.seeds.length > 1 ? reports.map(noiseText) : []),
     ],
   };
@@ -88,18 +105,21 @@ export function simulate(
 
 function runOnce(simulation: Simulation, playbook: Playbook, name: string, seed: number): Run {
   const { profile, load, workers, deviceTokens, hostTokens, warmupS, durationS } = simulation;
-  const { world, policy } = WORLDS[name] ?? { world: 'private', policy: name };
+  const { world, policy, apart } = WORLDS[name] ?? { world: 'private', policy: name };
   const fleet = new Fleet({
     seed,
     world,
     workers,
+    prefillWorkers: apart && prefillWorkersOf(simulation),
     profile,
     blockTokens: simulation.trace.blockTokens,
     deviceTokens,
     hostTokens,
+    ttlUs: simulation.ttlUs,
     routingLagUs: simulation.routingLagUs,
     eventLagUs: simulation.eventLagUs,
-    kernel: { ...simulation.kernel, policy },
+    // The fleet moves KV between two stages only.
+    kernel: { ...simulation.kernel, policy, ...(apart && { inStages: true, kvMovesMax: 0 }) },
   });
   const window = { beginUs: warmupS * 1e6, endUs: (warmupS + durationS) * 1e6 };
   const outcomes: Outcome[] = [];
@@ -126,7 +146,18 @@ function runOnce(simulation: Simulation, playbook: Playbook, name: string, seed:
   for (const play of demand.alive) {
     if (play.aloneUs > 0) slowdowns.push((fleet.nowUs - play.startedUs) / play.aloneUs);
   }
-  return { seed, window, outcomes, sessionsOver, slowdowns };
+  const waits = outcomes.map(({ queuedUs }) => queuedUs);
+  const longestWaitUs = waits.reduce((a, b) => Math.max(a, b), fleet.waitsUs());
+  return { seed, window, outcomes, sessionsOver, slowdowns, longestWaitUs };
+}
+
+/** Throws a RangeError where nobody would be left to answer. */
+function prefillWorkersOf({ workers, prefillWorkers }: Simulation): number {
+  const count = prefillWorkers ?? Math.max(1, Math.round(workers / 4));
+  if (count < workers) return count;
+  throw new RangeError(
+    `Of ${workers} workers ${count} cannot be for prompts only: somebody answers.`,
+  );
 }
 
 function viewOf(name: string): string {
@@ -150,6 +181,7 @@ function settingsOf(simulation: Simulation, playbook: Playbook): Comparison['set
     'block tokens': simulation.trace.blockTokens,
     'device tokens a worker': simulation.deviceTokens,
     'host tokens a worker': simulation.hostTokens,
+    ...(simulation.ttlUs === undefined ? {} : { 'KV kept unused, s': simulation.ttlUs / 1e6 }),
     'routing lag, ms': simulation.routingLagUs / 1000,
     'event lag, ms': simulation.eventLagUs / 1000,
     'warm-up, s': simulation.warmupS,

@@ -4,7 +4,7 @@ import { Config } from '../model/config.ts';
 import { generateSessions } from '../traces/generate/coding-agents.ts';
 import { LIVE_CODING_AGENTS } from '../traces/generate/settings.ts';
 import { readProfile } from './profile.ts';
-import type { Simulation } from './simulate.ts';
+import { type Simulation, simulate } from './simulate.ts';
 import { answerOf, parseAxis, type SweepPoint, sweep } from './sweep.ts';
 
 const SLO = { ttftMs: 500, itlMs: Number.MAX_SAFE_INTEGER };
@@ -26,6 +26,16 @@ test('the same sweep gives the same report, byte for byte, with the same traffic
   assert.ok(three.attained >= one.attained, `${three.attained} and ${one.attained}`);
   assert.ok(three.ttftMs.p50 <= one.ttftMs.p50);
   assert.equal(once.settings['sessions alive'], 12);
+  assert.ok(!('workers' in once.settings), 'what differs between points is no setting of all');
+});
+
+test('the longer KV is kept, the more is found again; longer than the run is as good as for ever', () => {
+  const roomy = { ...simulation(), hostTokens: 2_000_000 };
+  const axes = ['ttl-s=1,1000'].map(parseAxis);
+  const { points } = sweep({ simulation: roomy, axes, attain: 0.95 }, () => {});
+  const [short, ever] = points.map(({ hitRatio }) => hitRatio);
+  assert.ok(short < ever, `${short}, ${ever}`);
+  assert.equal(simulate(roomy, () => {}).policies[0].hitRatio, ever);
 });
 
 test('axes are read as ranges and as lists; anything else is refused in a sentence', () => {

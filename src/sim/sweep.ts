@@ -33,6 +33,7 @@ export interface Sweep {
   attain: number;
   seeds: readonly number[];
   axes: readonly Axis[];
+  /** Those of all points. */
   settings: Record<string, string | number | boolean>;
   points: SweepPoint[];
   /** Sentences; one unless several loads were tried. */
@@ -67,6 +68,12 @@ const AXES = {
     least: 1,
     apply: (simulation, deviceTokens) => ({ ...simulation, deviceTokens }),
     say: (value) => `${thousands(value)} device tokens a worker`,
+  },
+  'ttl-s': {
+    is: 'bought',
+    least: 1,
+    apply: (simulation, seconds) => ({ ...simulation, ttlUs: seconds * 1e6 }),
+    say: (value) => `KV kept unused for ${thousands(value)} s`,
   },
   live: {
     is: 'borne',
@@ -138,12 +145,14 @@ export function sweep(
     throw new RangeError(`A sweep has ${POINTS_MAX} points at most; these are ${grid.length}.`);
   }
   let notes: readonly string[] = [];
-  let settings: Sweep['settings'] = {};
+  let settings: Sweep['settings'] | undefined;
   const points = grid.map((at, i): SweepPoint => {
     let here = simulation;
     for (const { name } of axes) here = KINDS[name].apply(here, valueAt(at, name));
     const report = simulate(here, () => {});
-    [notes, settings] = [report.notes, report.settings];
+    const own = { workers: here.workers, ...report.settings };
+    notes = report.notes;
+    settings = settings === undefined ? own : whatIsEqual(settings, own);
     note({ points: i + 1, pointCount: grid.length });
     const [one] = report.policies;
     return {
@@ -163,11 +172,15 @@ export function sweep(
     attain,
     seeds: simulation.seeds,
     axes,
-    settings: { workers: simulation.workers, ...settings },
+    settings: settings ?? {},
     points,
     answer: answerOf(points, { axes, attain, slo: simulation.slo }),
     notes: notes.filter((text) => !text.includes('between seeds')),
   };
+}
+
+function whatIsEqual(a: Sweep['settings'], b: Sweep['settings']): Sweep['settings'] {
+  return Object.fromEntries(Object.entries(a).filter(([name, value]) => b[name] === value));
 }
 
 /** The first axis leads; of others that are borne each combination has an answer of its own. */

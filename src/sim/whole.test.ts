@@ -33,6 +33,22 @@ test(`${SEEDS} seeds: the synchronous simulator and the real shell decide the sa
   assert.ok(sizes.queued > 50, `${sizes.queued} of them after a wait`);
 });
 
+test('so they do where a gate lets agents wait, wakes and all', async () => {
+  const tokens = tokensOfToy();
+  let queued = 0;
+  for (let seed = 1; seed <= 6; seed++) {
+    const options = optionsOf(seed, tokens);
+    // About two of the agents' contexts fit, and slots there are enough.
+    Object.assign(options, { workers: 1, slots: 12, blocksMax: 40 });
+    options.kernel.policy = ['stator', 'continuum'][seed % 2];
+    const fast = simulateFast(options);
+    const whole = await simulateWhole(options);
+    assert.deepEqual(whole.log.lines, fast.log.lines, `seed ${seed}`);
+    queued += fast.log.lines.filter((line) => !line.includes(' queued 0 ')).length;
+  }
+  assert.ok(queued > 50, `${queued} decisions after a wait`);
+});
+
 test('another seed decides otherwise', () => {
   const tokens = tokensOfToy();
   const a = simulateFast(optionsOf(1, tokens));

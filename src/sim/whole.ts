@@ -7,11 +7,15 @@ import { Prng } from '../base/prng.ts';
 import { Access, DEFAULT_TENANT } from '../gateway/access.ts';
 import { Feed } from '../gateway/feed/feed.ts';
 import { Host } from '../gateway/host.ts';
+import { Identities } from '../gateway/identities.ts';
 import { Models } from '../gateway/models.ts';
 import { Normalizer } from '../gateway/normalize/normalizer.ts';
+import { Patience } from '../gateway/patience.ts';
 import { Receipts } from '../gateway/receipts.ts';
 import { Roster } from '../gateway/roster.ts';
 import { Serve } from '../gateway/serve.ts';
+import { Keeping } from '../gateway/sessions/keeping.ts';
+import { Sessions } from '../gateway/sessions/sessions.ts';
 import type { Call, Reply } from '../http/call.ts';
 import { Config } from '../model/config.ts';
 import type { Note } from '../ports.ts';
@@ -58,6 +62,7 @@ class WholeWorld {
     const access = new Access({ keys: [], trustedProxies: [], host: 'localhost' });
     const receipts = new Receipts({ receiptsMax: 100, receiptsBytesMax: 1_000_000 });
     const rng = new Prng(options.seed).fork('serve');
+    const keeping = new Keeping({ kvOf: () => undefined, sink });
     this.#serve = new Serve({
       access,
       models,
@@ -67,6 +72,9 @@ class WholeWorld {
       clock,
       rng,
       receipts,
+      identities: new Identities({ ...Config.parse({}).limits, rng: rng.fork('lineage') }),
+      sessions: new Sessions({ ...Config.parse({}).limits, clock, host, keeping }),
+      patience: new Patience({ ...Config.parse({}).limits, queueUsMax: FOREVER_US }),
       sink,
     });
     for (const { worker, engine } of workers) {
@@ -114,6 +122,9 @@ class WholeWorld {
         stream: true,
         temperature: 0,
         max_tokens: turn.outputTokensMax,
+        // vLLM's priority falls with importance.
+        priority: -agent.priority,
+        ...(agent.whenIdle && { service_tier: 'batch' }),
       };
       const reply = new MemoryReply();
       await this.#serve.handle(callOf(agent.id, body, reply), openaiChat);
@@ -178,7 +189,11 @@ class MemoryReply implements Reply {
     let content = '';
     for (const { data } of new SseReader(1e9).push(new TextEncoder().encode(this.#text))) {
       if (data === '[DONE]') continue;
-      const chunk = JSON.parse(data) as { choices: { delta?: { content?: string } }[] };
+      const chunk = JSON.parse(data) as {
+        choices?: { delta?: { content?: string } }[];
+        error?: { message: string };
+      };
+      if (chunk.choices === undefined) throw new Error(`broken off: ${chunk.error?.message}`);
       content += chunk.choices[0]?.delta?.content ?? '';
     }
     return content;

@@ -77,14 +77,12 @@ test('tool calls are named on from those of the conversation', () => {
 
 test('what a model cannot be told is the client’s mistake', () => {
   const refusing = "{{ raise_exception('Roles must alternate') }}";
-  const image: Message = { role: 'user', content: [{ kind: 'image', url: 'data:' }] };
-  const cases: [string | undefined, Message, RegExp][] = [
-    [undefined, image, /text only: send the request without its images/],
+  const cases: [string, Message, RegExp][] = [
     [refusing, user('x'), /does not take this conversation: Roles must alternate$/],
     ['{{ messages[0].x.y }}', user('x'), /cannot write this conversation: something undefined/],
   ];
   for (const [template, message, sentence] of cases) {
-    const tokens = exact(toyVocabulary(template === undefined ? {} : { template }));
+    const tokens = exact(toyVocabulary({ template }));
     assert.throws(
       () => tokens.render(chatOf([message])),
       (thrown: Error) => {

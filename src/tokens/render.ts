@@ -77,27 +77,15 @@ function effortFor(asked: string, { effortsRefused }: RenderForm): string | unde
 }
 
 /**
- * Images and other files that a question is about are refused. Where they lie in the history, a tool
- * brought them, or the client is an agent, the model is told of them: what is refused once would be in
- * all further requests of the session and end it for good.
+ * Of images and other files the model is told that they were there. They are not refused: what is refused
+ * once is in all further requests of a session, and would end it for good.
  */
-function textTurns({ messages, tools }: Chat): Message[] {
-  const isAgent = tools.length > 0;
-  const now = messages.findLastIndex(({ role }) => role === 'assistant');
-  return messages.map((message, i) => {
-    const unread = message.content.find(({ kind }) => kind !== 'text');
-    if (unread === undefined) return message;
-    if (message.role === 'user' && i > now && !isAgent) throw unreadable(unread);
-    return { ...message, content: message.content.map(readable) };
-  });
-}
-
-function unreadable({ kind }: Content): GatewayError {
-  const sentence =
-    kind === 'image'
-      ? 'This model reads text only: send the request without its images.'
-      : 'This model reads text only: send what the documents say as text.';
-  return new GatewayError('invalid_request', sentence, { param: 'messages' });
+function textTurns({ messages }: Chat): Message[] {
+  return messages.map((message) =>
+    message.content.every(({ kind }) => kind === 'text')
+      ? message
+      : { ...message, content: message.content.map(readable) },
+  );
 }
 
 function readable(part: Content): Content {

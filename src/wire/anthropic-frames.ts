@@ -204,6 +204,7 @@ const ERROR_TYPES: Record<ErrorCode, string> = {
   queue_full: 'overloaded_error',
   no_sockets: 'not_found_error',
   shutting_down: 'overloaded_error',
+  not_stored: 'api_error',
   engine_timeout: 'timeout_error',
 };
 

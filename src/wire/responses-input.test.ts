@@ -8,6 +8,7 @@ import { GatewayError } from '../model/error.ts';
 import { type Chat, textOf } from '../model/request.ts';
 import type { Json } from './fields.ts';
 import { openaiResponses } from './responses.ts';
+import { inputItems } from './responses-items.ts';
 import { packReasoning } from './responses-reasoning.ts';
 import type { Ask } from './wire.ts';
 
@@ -253,6 +254,19 @@ test('any JSON is read or refused, never a failure of ours', () => {
 });
 
 /** Two sessions in one folder: what differs are ids of items, and the user's words at the end. */
+test('more items than any context holds, or deeper ones, are refused before they are read', () => {
+  const item = (levels: number) => {
+    let inner: unknown = 1;
+    for (let i = 0; i < levels; i++) inner = { inner };
+    return { role: 'user', content: 'x', inner };
+  };
+  const read = (input: unknown) => inputItems(input, (prefix) => prefix);
+  assert.equal(read([item(50)]).length, 1);
+  // Deep enough to break whoever goes down without counting.
+  assert.throws(() => read([{ type: 'x' }, item(100_000)]), /input\[1\] is nested/);
+  assert.throws(() => read(Array(200_001).fill({ role: 'user', content: '' })), /at most 200000/);
+});
+
 test('without ids of items, sessions of Codex begin alike up to the words of their users', () => {
   const sessions = new Map<string, Json>();
   for (const { client, headers, body } of recorded('/v1/responses')) {

@@ -95,6 +95,7 @@ export function inputItems(input: unknown, newId: (prefix: string) => string): I
   return input.map((value, i): Item => {
     const where = `input[${i}]`;
     const given = object(value, where);
+    refuseDeep(given, where, NESTED_MAX);
     const type = itemType(given, where);
     const id =
       type === 'item_reference'
@@ -108,6 +109,15 @@ export function inputItems(input: unknown, newId: (prefix: string) => string): I
 
 /** Of one request: more than any context holds, and few enough to be read before the model is known. */
 const ITEMS_MAX = 200_000;
+
+/** What goes deeper than any item does could not be written into a response or a file. */
+function refuseDeep(value: unknown, where: string, levels: number): void {
+  if (typeof value !== 'object' || value === null) return;
+  if (levels === 0) throw wrong(where, `is nested more than ${NESTED_MAX} levels deep`);
+  for (const inner of Object.values(value)) refuseDeep(inner, where, levels - 1);
+}
+
+const NESTED_MAX = 100;
 
 /** The API lets `message` be left out, and the ai SDK and others leave out that of references. */
 export function itemType(item: Json, where: string): string {

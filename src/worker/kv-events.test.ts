@@ -49,6 +49,8 @@ async function served(t: TestContext, batchesMax: number) {
   ]);
   const server = new HttpServer(router(routes), {
     bodyBytesMax: 1000,
+    bodiesBytesMax: 10_000,
+    readerUsMax: 10_000_000,
     headersUsMax: 10_000_000,
     bodyUsMax: 10_000_000,
     shutdownUsMax: 100_000,

@@ -268,6 +268,8 @@ async function serve(t: TestContext, generate: Engine['generate'] = () => assert
   });
   const server = new HttpServer(router(routes), {
     bodyBytesMax: 100_000,
+    bodiesBytesMax: 1_000_000,
+    readerUsMax: 10_000_000,
     headersUsMax: 10_000_000,
     bodyUsMax: 10_000_000,
     shutdownUsMax: 100_000,

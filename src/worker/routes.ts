@@ -78,7 +78,9 @@ async function generate(call: Call, wire: Wire, parts: Served): Promise<void> {
     }
     const { job, parser } = await jobOf(call, ask, parts);
     const answer = parts.requests.watch(job, parts.engine.generate(job, leaving.signal));
-    await send(call, wire, ask, parser === undefined ? answer : parsed(answer, parser));
+    const { oneCall } = ask.shape;
+    const isWhole = parser === undefined && oneCall !== true;
+    await send(call, wire, ask, isWhole ? answer : parsed(answer, { parser, oneCall }));
   } catch (thrown) {
     // A stream that broke off must not look like one that ended.
     if (call.reply.headSent) return call.reply.destroy();

@@ -1,10 +1,12 @@
 /** What is reachable, and what lies on disk: CONTRACT's "Safe by default", for a gateway without keys. */
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { call, get, post, streamChat } from './client.ts';
-import { FOLDER, marked, procFile, SMALL, type Stack, startUp } from './stack.ts';
+import { FOLDER, marked, procFile, SMALL, type Stack, startUp, until } from './stack.ts';
 
 const cache = join(FOLDER, 'own-cache');
 
@@ -57,6 +59,8 @@ test('a worker’s cache is emptied by whoever started it, and by nobody else', 
   }
   const second = await streamChat(stack.url, { messages, max_tokens: 4 });
   assert.ok((second.cachedTokens ?? 0) > 200, 'it is still there');
+  // What a running request uses stays, and its last step may be running yet.
+  await until('nothing runs', () => stack.isIdle());
   assert.equal((await post(`${stack.url}/reset_prefix_cache`, {})).status, 200);
   const third = await streamChat(stack.url, { messages, max_tokens: 4 });
   assert.equal(third.cachedTokens, 0, 'now it is gone');
@@ -72,22 +76,54 @@ test('a foreign page or a foreign Host drives nothing, keys or not', async () =>
   assert.equal((await stack.snapshot()).policy, 'stator');
 });
 
-test('no URL in a request is fetched', async () => {
-  const messages = [
-    {
-      role: 'user',
-      content: [
-        { type: 'text', text: 'What is this?' },
-        { type: 'image_url', image_url: { url: `${stack.url}/metrics?fetched` } },
-      ],
-    },
-  ];
-  const metric = async () =>
-    /stator_requests_total.*/.exec((await get(`${stack.url}/metrics`)).text)?.[0];
-  await metric();
-  const { status } = await post(`${stack.url}/v1/chat/completions`, { model: 'demo', messages });
-  // It may be refused or answered without the image, as long as nobody went for it.
-  assert.ok(status === 200 || status === 400, String(status));
+test('no URL in a request is fetched, whatever it is called', async () => {
+  let visits = 0;
+  const bait = createServer((_, response) => {
+    visits++;
+    response.end('GIF89a');
+  });
+  await new Promise<void>((resolve) => bait.listen(0, '127.0.0.1', resolve));
+  const url = `http://127.0.0.1:${(bait.address() as AddressInfo).port}/image.gif`;
+  await get(url);
+  const blocks = [
+    ['/v1/chat/completions', { type: 'image_url', image_url: { url } }],
+    ['/v1/chat/completions', { type: 'file', file: { file_data: url, filename: url } }],
+    ['/v1/messages', { type: 'image', source: { type: 'url', url } }],
+    ['/v1/messages', { type: 'document', source: { type: 'url', url } }],
+    ['/v1/responses', { type: 'input_image', image_url: url }],
+    ['/v1/responses', { type: 'input_file', file_url: url }],
+  ] as const;
+  for (const [path, block] of blocks) {
+    const text = { type: path === '/v1/responses' ? 'input_text' : 'text', text: 'What is this?' };
+    const turns = [{ role: 'user', content: [text, block] }];
+    const sent = { model: 'demo', max_tokens: 16, messages: turns, input: turns };
+    const { status } = await post(stack.url + path, sent);
+    // It may be refused or answered without it, as long as nobody goes for it.
+    assert.ok(status === 200 || (status >= 400 && status < 500), `${path}: ${status}`);
+  }
+  const fields = { nvext: { routing: { worker: url } }, url, webhook_url: url, metadata: { url } };
+  const messages = [{ role: 'user', content: url }];
+  await post(`${stack.url}/v1/chat/completions`, {
+    model: 'demo',
+    max_tokens: 4,
+    messages,
+    ...fields,
+  });
+  assert.equal(visits, 1, 'the test’s own visit');
+  bait.close();
+  bait.closeAllConnections();
+});
+
+test('workers come from the configuration only: no request adds one', async () => {
+  const url = 'http://127.0.0.1:9';
+  const known = (await stack.snapshot()).workers.length;
+  for (const method of ['POST', 'PUT', 'PATCH']) {
+    for (const path of ['/stator/v1/workers', '/stator/v1/workers/add', '/stator/v1/workers/x']) {
+      const { status } = await call(method, stack.url + path, { body: { url, worker: url } });
+      assert.ok(status === 404 || status === 405, `${method} ${path}: ${status}`);
+    }
+  }
+  assert.equal((await stack.snapshot()).workers.length, known);
 });
 
 test('the tenant of a header counts, since it comes from this machine', async () => {

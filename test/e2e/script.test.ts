@@ -13,7 +13,13 @@ import {
 } from './client.ts';
 import { type Stack, scripted, startUp, until, write } from './stack.ts';
 
+const BLOCK_TOKENS = 16;
 const WEATHER = { city: 'Łódź', days: [1, 2], unit: 'C' };
+
+/** As models write it, and no client: two blanks, and a number with a fraction of nothing. */
+const SPACED = `<tool_call>
+{"name": "get_weather", "arguments": {"city":  "Łódź", "days": [1.0, 2], "unit": "C", "note": "${'a long one, '.repeat(20)}"}}
+</tool_call>`;
 
 let stack: Stack;
 before(async () => {
@@ -34,6 +40,7 @@ before(async () => {
         reasoning: 'I should look it up.',
         toolCalls: [{ name: 'get_weather', arguments: WEATHER }],
       },
+      { match: 'spelled out', text: SPACED },
       { match: 'fail 500', fault: fault('status', { status: 500 }) },
       { match: 'fail 503', fault: fault('status', { status: 503 }) },
       { match: 'fail 400', fault: fault('status', { status: 400 }) },
@@ -129,6 +136,22 @@ test('text and two calls in one answer keep their order and their ids apart', as
   }
 });
 
+test('a call that a client writes anew still continues what the model wrote', async () => {
+  const tools = [{ ...GET_WEATHER, input_schema: SCHEMA }];
+  const question = user('The weather, spelled out');
+  const first = await streamMessages(stack.url, { messages: [question], tools });
+  const [{ id, name, arguments: wrote }] = first.toolCalls;
+  assert.match(wrote, /"city": {2}"Łódź"/, 'it is told as it was written');
+  const use = { type: 'tool_use', id, name, input: JSON.parse(wrote) as object };
+  const result = { type: 'tool_result', tool_use_id: id, content: 'It is sunny and 21 degrees.' };
+  const messages = [question, { role: 'assistant', content: [use] }, user([result])];
+  const second = await streamMessages(stack.url, { messages, tools });
+  assertCleanEnd(second);
+  const known = (first.promptTokens ?? 0) + (first.outputTokens ?? 0);
+  const cached = second.cachedTokens ?? 0;
+  assert.ok(cached >= known - 2 * BLOCK_TOKENS, `${cached} of ${known} are reused`);
+});
+
 /** Both wires, streamed. */
 async function bothStreams(prompt: string): Promise<Streamed[]> {
   const messages = [user(prompt)];
@@ -149,14 +172,17 @@ async function bothWhole(prompt: string): Promise<Reply<Refusal>[]> {
   ]);
 }
 
+/** Each wire's own: Anthropic's clients know an overload as 529. */
+const BROKEN_OR_BUSY = new Set([502, 503, 529]);
+
 test('engines that refuse as broken or busy: every worker is tried, then the client hears it', async () => {
   for (const prompt of ['fail 500', 'fail 503']) {
     for (const reply of await bothWhole(prompt)) {
-      assert.ok(reply.status === 502 || reply.status === 503, `${prompt}: ${reply.text}`);
+      assert.ok(BROKEN_OR_BUSY.has(reply.status), `${prompt}: ${reply.text}`);
       assert.ok(Number(reply.headers.get('retry-after')) >= 1, 'it says when to try again');
       assert.match(reply.body.error.message, /^[^\n]+\.$/);
     }
-    for (const { status } of await bothStreams(prompt)) assert.ok(status === 502 || status === 503);
+    for (const { status } of await bothStreams(prompt)) assert.ok(BROKEN_OR_BUSY.has(status));
     await assertServes();
   }
 });

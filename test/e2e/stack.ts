@@ -21,6 +21,7 @@ const MAIN = join(import.meta.dirname, '..', '..', 'dist', 'main.js');
 export const FOLDER = mkdtempSync(join(tmpdir(), 'stator-e2e-'));
 /** test/run.ts shares one over all files, so that the demo model is written once. */
 export const CACHE = process.env.STATOR_E2E_CACHE ?? join(FOLDER, 'cache');
+const STATE = join(FOLDER, 'state');
 
 /** Enough for what tests ask, and quick to allocate. */
 export const SMALL = ['--memory=1GB', '--context=8192', '--slots=2'];
@@ -50,7 +51,8 @@ export class Running {
   readonly ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
 
   constructor(args: readonly string[], environment: Record<string, string> = {}, main = MAIN) {
-    const env = { ...process.env, STATOR_CACHE: CACHE, STATOR_E2E_MARK: MARK, ...environment };
+    const ours = { STATOR_CACHE: CACHE, STATOR_STATE: STATE, STATOR_E2E_MARK: MARK };
+    const env = { ...process.env, ...ours, ...environment };
     this.child = spawn(process.execPath, [main, ...args], { env, stdio: ['pipe', 'pipe', 'pipe'] });
     children.add(this.child);
     this.child.stdout?.setEncoding('utf8').on('data', (text: string) => {

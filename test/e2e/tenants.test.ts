@@ -1,6 +1,8 @@
 /** Keys, tenants and admin routes: CONTRACT's "Safe by default", for a gateway with keys. */
 import assert from 'node:assert/strict';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { request } from 'node:http';
+import { join } from 'node:path';
 import { before, test } from 'node:test';
 import type { Receipt } from '../../src/model/receipt.ts';
 import {
@@ -12,9 +14,10 @@ import {
   streamChat,
   streamMessages,
 } from './client.ts';
-import { procFile, runToEnd, SMALL, type Stack, startUp, write } from './stack.ts';
+import { FOLDER, procFile, runToEnd, SMALL, type Stack, startUp, write } from './stack.ts';
 
 const KEYS = { ada: 'key-of-ada-0123', bob: 'key-of-bob-4567', root: 'key-of-root-89ab' };
+const JOURNAL = join(FOLDER, 'journal.jsonl');
 const MARKER = 'xylophonic-quagmire-7';
 const PROMPT = `${MARKER} ${'and what did the other king say about it then? '.repeat(40)}`;
 
@@ -27,6 +30,7 @@ before(async () => {
       `  - {key: ${KEYS.ada}, tenant: ada}`,
       `  - {key: ${KEYS.bob}, tenant: bob}`,
       `  - {key: ${KEYS.root}, tenant: root, admin: true}`,
+      `journal: ${JOURNAL}`,
     ].join('\n'),
   );
   stack = await startUp([...SMALL, '--workers=1', '-c', config], { adminKey: KEYS.root });
@@ -85,12 +89,81 @@ test('a receipt is its own tenant’s only', async () => {
   assert.doesNotMatch(own.text, new RegExp(MARKER), 'a receipt holds no text');
 });
 
+test('nothing that is kept of one tenant is there for another, by whatever name', async () => {
+  const [ada, bob] = [bearer(KEYS.ada), bearer(KEYS.bob)];
+  const session = { 'x-stator-session-id': 'of-ada' };
+  assertCleanEnd(await streamChat(stack.url, body, { headers: { ...ada, ...session } }));
+  const input = body.messages;
+  const stored = { model: 'demo', input, store: true, max_output_tokens: 8 };
+  const { body: response } = await post<{ id: string }>(`${stack.url}/v1/responses`, stored, ada);
+  const { body: talk } = await post<{ id: string }>(
+    `${stack.url}/v1/conversations`,
+    { items: [{ type: 'message', role: 'user', content: PROMPT }] },
+    ada,
+  );
+  const [id, conversation] = [response.id, talk.id];
+  const kept: [string, string, unknown?][] = [
+    ['GET', '/stator/v1/sessions/of-ada'],
+    ['GET', `/v1/responses/${id}`],
+    ['GET', `/v1/responses/${id}/input_items`],
+    ['GET', `/v1/conversations/${conversation}`],
+    ['GET', `/v1/conversations/${conversation}/items`],
+    ['POST', '/v1/responses', { ...stored, previous_response_id: id }],
+    ['POST', '/v1/responses', { ...stored, conversation }],
+    // Changes come last, the other tenant's first.
+    ['POST', '/stator/v1/sessions/of-ada/end', {}],
+    ['DELETE', `/v1/conversations/${conversation}`],
+    ['DELETE', `/v1/responses/${id}`],
+  ];
+  for (const [method, path, sent] of kept) {
+    const theirs = await call(method, stack.url + path, { headers: bob, body: sent });
+    assert.equal(theirs.status, 404, `${method} ${path}: ${theirs.text}`);
+    assert.doesNotMatch(theirs.text, new RegExp(MARKER));
+    const own = await call(method, stack.url + path, { headers: ada, body: sent });
+    assert.equal(own.status, 200, `${method} ${path}: ${own.text}`);
+  }
+});
+
+test('files are their owner’s only, and neither their names nor the journal tell of anybody', async () => {
+  if (process.platform === 'win32') return;
+  const entries = readdirSync(FOLDER, { recursive: true, withFileTypes: true }).filter(
+    ({ name, parentPath }) => name === 'journal.jsonl' || parentPath.includes('state'),
+  );
+  assert.ok(entries.length > 2, 'a journal, and what is kept of responses');
+  for (const entry of entries) {
+    const { mode } = statSync(join(entry.parentPath, entry.name));
+    assert.equal(mode & 0o777, entry.isFile() ? 0o600 : 0o700, entry.name);
+    assert.doesNotMatch(entry.name, /ada|bob|xylophonic/);
+  }
+  const journal = readFileSync(JOURNAL, 'utf8');
+  assert.match(journal, /arrived/);
+  for (const word of [MARKER, ...Object.values(KEYS)]) assert.ok(!journal.includes(word));
+});
+
+test('lists hold what is the caller’s own', async () => {
+  for (const [name, key] of Object.entries({ ada: KEYS.ada, bob: KEYS.bob })) {
+    const answer = await streamChat(stack.url, body, { headers: bearer(key) });
+    const receipts = await get<{ receipts: Receipt[] }>(
+      `${stack.url}/stator/v1/receipts?limit=1000`,
+      bearer(key),
+    );
+    const tenants = new Set(receipts.body.receipts.map(({ tenant }) => tenant));
+    assert.deepEqual([...tenants], [name]);
+    assert.ok(receipts.text.includes(String(answer.headers['x-stator-receipt'])));
+  }
+  const sessions = await get(`${stack.url}/stator/v1/sessions?limit=1000`, bearer(KEYS.bob));
+  assert.equal(sessions.status, 200);
+  assert.doesNotMatch(sessions.text, /of-ada/);
+});
+
 const ADMIN: [string, string, unknown][] = [
   ['GET', '/metrics', undefined],
   ['GET', '/stator/v1/workers', undefined],
   ['GET', '/stator/v1/snapshot', undefined],
   ['GET', '/stator/v1/events', undefined],
   ['GET', '/stator/v1/policies', undefined],
+  ['GET', '/stator/v1/recording?text=1', undefined],
+  ['POST', '/stator/v1/workers/drain', { worker: 'worker-1', draining: true }],
   ['POST', '/stator/v1/policies', { policy: 'random' }],
   ['POST', '/reset_prefix_cache', {}],
 ];
@@ -146,13 +219,19 @@ test('another address with a key is opened; its workers stay on this machine’s
   assert.equal(await open.stop(), 0);
 });
 
-test('neither keys nor prompts are logged or told', async () => {
+test('neither keys nor prompts nor answers are logged or told', async () => {
+  const answer = await streamChat(stack.url, body, { headers: bearer(KEYS.ada) });
+  const receipts = await get(`${stack.url}/stator/v1/receipts?limit=1000`, bearer(KEYS.root));
+  const mine = await get(`${stack.url}/stator/v1/receipts?limit=1000`, bearer(KEYS.ada));
   const { text } = await get(`${stack.url}/metrics`, bearer(KEYS.root));
   const snapshot = JSON.stringify(await stack.snapshot());
   const wrong = { ...body, temperature: MARKER };
   const refused = await post(`${stack.url}/v1/chat/completions`, wrong, bearer(KEYS.ada));
-  for (const said of [stack.stdout, stack.stderr, text, snapshot, refused.text]) {
+  const told = [text, snapshot, refused.text, receipts.text, mine.text];
+  assert.ok(answer.text.length > 20);
+  for (const said of [stack.stdout, stack.stderr, ...told]) {
     assert.doesNotMatch(said, new RegExp(MARKER));
+    assert.ok(!said.includes(answer.text) && !said.includes(JSON.stringify(answer.text)));
     for (const key of Object.values(KEYS)) assert.ok(!said.includes(key));
   }
 });

@@ -120,16 +120,17 @@ async function askTurns({ port }: Between): Promise<Latency> {
   const ms: number[] = [];
   let failed = 0;
   try {
-    for (const thread of threads) await clients.ask(thread.next());
+    for (const thread of threads) await clients.ask(thread.next(), thread.headers);
     const running: Promise<void>[] = [];
     const startMs = performance.now();
     const count = TURNS.perS * TURNS.forS;
     for (let i = 0; i < count; i++) {
-      const body = threads[i % threads.length].next();
+      const thread = threads[i % threads.length];
+      const body = thread.next();
       const left = startMs + (1000 * i) / TURNS.perS - performance.now();
       if (left > 0) await wait(left);
       running.push(
-        clients.ask(body).then((took) => {
+        clients.ask(body, thread.headers).then((took) => {
           if (took === undefined) failed++;
           else ms.push(took);
         }),
@@ -155,6 +156,11 @@ class AgentThread {
     const system = words(`You are ${this.#name}.`, TURNS.promptTokens);
     this.#messages = JSON.stringify({ role: 'system', content: system });
     this.#add('user', 'Go on.');
+  }
+
+  /** As opencode names its session; the other agents send the like. */
+  get headers(): Record<string, string> {
+    return { 'x-session-id': this.#name };
   }
 
   next(): string {

@@ -40,7 +40,7 @@ export class StreamClients {
   }
 
   /** Resolves to the milliseconds until the first event with words in it; undefined: it failed. */
-  ask(body: string): Promise<number | undefined> {
+  ask(body: string, named: Record<string, string> = {}): Promise<number | undefined> {
     const { counts } = this;
     const sentMs = performance.now();
     return new Promise((resolve) => {
@@ -58,6 +58,7 @@ export class StreamClients {
         resolve(undefined);
       };
       const headers = {
+        ...named,
         'content-type': 'application/json',
         'content-length': Buffer.byteLength(body),
       };

@@ -141,15 +141,9 @@ export class RecordedThreads {
     return digest.digest('base64url').slice(0, NAME_CHARACTERS);
   }
 
-  /** Agents name the parent's session, or the agent within the same session. */
-  #parentOf({ tenant, session, thread, parentSession }: Identity): RecordedThread | undefined {
-    if (parentSession === undefined) return undefined;
-    for (const name of [`${session}/${parentSession}`, parentSession]) {
-      if (name === thread) continue;
-      const parent = this.#threads.peek(JSON.stringify([tenant, name]));
-      if (parent !== undefined) return parent;
-    }
-    return undefined;
+  #parentOf({ tenant, parent }: Identity): RecordedThread | undefined {
+    if (parent === undefined) return undefined;
+    return this.#threads.peek(JSON.stringify([tenant, parent]));
   }
 }
 

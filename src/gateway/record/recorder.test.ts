@@ -9,6 +9,7 @@ import type { Receipt } from '../../model/receipt.ts';
 import type { Asked } from '../../ports.ts';
 import { readTrace } from '../../traces/read-trace.ts';
 import { RELATIONS, type Trace } from '../../traces/trace.ts';
+import { identify } from '../identify.ts';
 import { Recorder } from './recorder.ts';
 import { RECORDING_LIMITS } from './recordings.ts';
 
@@ -181,12 +182,10 @@ class Rig {
 
   ask(id: string, { thread, parent, hashes = [], blockTokens = 16, prompt }: Given): void {
     const who = {
-      tenant: 'the-tenant' as TenantId,
+      ...identify('the-tenant' as TenantId, {}, []),
       session: (parent ?? thread) as SessionId,
       thread: thread as ThreadId,
-      parentSession: parent as SessionId | undefined,
-      knownBy: 'a test',
-      isFinal: false,
+      parent: parent as ThreadId | undefined,
     };
     this.#recorder.arrived({
       ...{ id, who, blockTokens, wire: 'openai-chat', model: 'm' },

@@ -14,7 +14,7 @@ import { type Json, object, optionalList, optionalObject, wrong } from '../../wi
 import { type Item, inputItems } from '../../wire/responses-items.ts';
 import type { Access } from '../access.ts';
 import type { Chain } from './chain.ts';
-import type { ConversationRecord } from './chain-record.ts';
+import type { ChainRecord, ConversationRecord } from './chain-record.ts';
 import { pageOf } from './paging.ts';
 import { chainKeyOf, conversationId, newChainKey, newResponseId } from './response-ids.ts';
 import type { ResponseStore } from './response-store.ts';
@@ -59,7 +59,7 @@ export class Conversations {
   }
 
   async #create(call: Call): Promise<void> {
-    const { access, store, clock } = this.#parts;
+    const { access, clock } = this.#parts;
     const { tenant } = access.caller(call);
     const body = object(await jsonBody(call), 'the body');
     const chainKey = newChainKey();
@@ -70,7 +70,7 @@ export class Conversations {
       metadata: metadataIn(body),
     };
     const said = items.length === 0 ? [] : [{ kind: 'items' as const, items }];
-    await store.add(tenant, chainKey, [conversation, ...said]);
+    await this.#keep(tenant, chainKey, [conversation, ...said]);
     replyJson(call.reply, 200, conversationObject(chainKey, conversation));
   }
 
@@ -93,12 +93,12 @@ export class Conversations {
     const body = object(await jsonBody(call), 'the body');
     if (part === undefined) {
       const changed = { ...conversation, metadata: metadataIn(body) };
-      await this.#parts.store.add(tenant, chainKey, [changed]);
+      await this.#keep(tenant, chainKey, [changed]);
       return replyJson(call.reply, 200, conversationObject(chainKey, changed));
     }
     const items = itemsIn(body, chainKey);
     if (items.length === 0) throw wrong('items', 'must hold at least one item');
-    await this.#parts.store.add(tenant, chainKey, [{ kind: 'items', items }]);
+    await this.#keep(tenant, chainKey, [{ kind: 'items', items }]);
     const query = new URLSearchParams({ order: 'asc', limit: String(ITEMS_MAX) });
     replyJson(call.reply, 200, pageOf(items, query));
   }
@@ -113,6 +113,15 @@ export class Conversations {
     if (item === undefined) throw nothingAt(call);
     if (!(await store.remove(tenant, chainKey, item))) throw noSuchItem(item);
     replyJson(call.reply, 200, conversationObject(chainKey, conversation));
+  }
+
+  /** Nothing else is asked for here: what is not kept was not done. */
+  async #keep(tenant: TenantId, chainKey: string, records: readonly ChainRecord[]): Promise<void> {
+    if (await this.#parts.store.add(tenant, chainKey, records)) return;
+    throw new GatewayError(
+      'not_stored',
+      "This could not be stored, for a reason that is in the gateway's log; send the items as input.",
+    );
   }
 
   async #named(call: Call): Promise<Named> {

@@ -193,6 +193,48 @@ test('a disk that takes nothing costs what was to be kept, and is told of once',
   assert.deepEqual(said, ['A response is not stored (ENOSPC).']);
 });
 
+test('a disk that takes half of what it is given keeps none of it', async () => {
+  const root = join(folder, 'half-taken');
+  const clock = new HandClock();
+  const shelf = new FileShelf(root);
+  const [old, fresh] = [placeOf('t', newChainKey()), placeOf('t', newChainKey())];
+  const whole = { bytes: Buffer.from('whole'), atMs: 0 };
+  await shelf.append(old, whole);
+  // What is no bytes ends in the midst of the file, as a disk that is full does.
+  const torn = () => ({ bytes: tornAfter('begun'), atMs: 0 });
+  for (const place of [old, fresh]) await assert.rejects(shelf.append(place, torn()), /no more/);
+  assert.deepEqual(readdirSync(join(root, old.folder)), [old.file]);
+  assert.deepEqual(await shelf.read(old), whole.bytes);
+  await assert.rejects(shelf.replace(old, torn()), /no more/);
+  assert.deepEqual(readdirSync(join(root, old.folder)), [old.file]);
+  // A chain that cannot be read now is neither lost nor anybody's end.
+  const said: string[] = [];
+  const listed = new FileShelf(root);
+  const store = storeOn(listed, clock, said);
+  const key = newChainKey();
+  assert.ok(await store.add('u', key, [responseOf(key, 'a')]));
+  await store.close();
+  const blind = new FileShelf(root);
+  blind.read = () => Promise.reject(Object.assign(new Error('no descriptors'), { code: 'EMFILE' }));
+  const later = storeOn(blind, clock, said);
+  assert.equal(await later.add('u', key, [responseOf(key, 'b')]), false);
+  assert.deepEqual(said, ['A response is not stored (EMFILE).']);
+});
+
+test('what could not be deleted is there, and can be deleted later', async () => {
+  const shelf = new MemoryShelf();
+  const store = storeOn(shelf, new HandClock());
+  const key = newChainKey();
+  const [kept, deleted] = [responseOf(key, 'a'), responseOf(key, 'b')];
+  await store.add('t', key, [kept, deleted]);
+  const replace = shelf.replace.bind(shelf);
+  shelf.replace = () => Promise.reject(new Error('full'));
+  await assert.rejects(store.remove('t', key, deleted.response.id), /full/);
+  assert.deepEqual((await store.find('t', key))?.records(), [kept, deleted]);
+  shelf.replace = replace;
+  assert.ok(await store.remove('t', key, deleted.response.id));
+});
+
 test('what is nested too deeply to be written costs what was to be kept, and nothing else', async () => {
   const said: string[] = [];
   const store = storeOn(new MemoryShelf(), new HandClock(), said);
@@ -205,6 +247,15 @@ test('what is nested too deeply to be written costs what was to be kept, and not
   assert.deepEqual((await store.find('t', key))?.records(), [record]);
   assert.deepEqual(said, ['A response is not stored (it is nested too deeply).']);
 });
+
+/** Bytes as a stream of them that breaks off. */
+function tornAfter(text: string): Uint8Array {
+  async function* pieces() {
+    yield Buffer.from(text);
+    throw new Error('no more');
+  }
+  return pieces() as unknown as Uint8Array;
+}
 
 const KEYS = Array.from({ length: 4 }, newChainKey);
 

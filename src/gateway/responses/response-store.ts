@@ -75,31 +75,28 @@ export class ResponseStore {
     return this.#inTurn(place, () => this.#load(place));
   }
 
-  /** What cannot be kept is told of in a sentence, and is missing later. */
-  add(tenant: string, chainKey: string, records: readonly ChainRecord[]): Promise<void> {
+  /** What cannot be kept is told of in a sentence, and is missing later. Returns whether it was. */
+  add(tenant: string, chainKey: string, records: readonly ChainRecord[]): Promise<boolean> {
     const place = placeOf(tenant, chainKey);
     return this.#inTurn(place, async () => {
-      const chain = await this.#load(place);
-      const before = this.#entry(place)?.bytes ?? 0;
+      let chain: Chain | undefined;
       let after: number;
       try {
+        chain = await this.#load(place);
         const bytes = linesOf(records);
-        after = before + bytes.length;
-        if (after > this.#limits.chainBytesMax) {
-          const most = this.#limits.chainBytesMax;
-          return this.#tell(
-            `A response is not stored: its conversation is larger than ${most} bytes.`,
-          );
-        }
+        after = (this.#entry(place)?.bytes ?? 0) + bytes.length;
+        const most = this.#limits.chainBytesMax;
+        if (after > most) return this.#isNotStored(`its conversation is larger than ${most} bytes`);
         await this.#shelf.append(place, { bytes, atMs: this.#clock.wallMs() });
       } catch (error) {
-        return this.#tell(`A response is not stored (${codeOf(error)}).`);
+        return this.#isNotStored(codeOf(error));
       }
       // Only now: what a disk did not take is not there.
       for (const record of records) chain?.add(record);
       this.#wrote(place, after);
       this.#remember(place, chain ?? new Chain(records));
       await this.#makeRoom(place);
+      return true;
     });
   }
 
@@ -115,7 +112,13 @@ export class ResponseStore {
         return true;
       }
       const bytes = linesOf(chain.records());
-      await this.#shelf.replace(place, { bytes, atMs: this.#clock.wallMs() });
+      try {
+        await this.#shelf.replace(place, { bytes, atMs: this.#clock.wallMs() });
+      } catch (error) {
+        // It is still there, and still there to be deleted.
+        this.#forget(place);
+        throw error;
+      }
       this.#wrote(place, bytes.length);
       return true;
     });
@@ -294,6 +297,11 @@ export class ResponseStore {
       }
     }
     return places;
+  }
+
+  #isNotStored(why: string): false {
+    this.#tell(`A response is not stored (${why}).`);
+    return false;
   }
 
   /** Once, until something else has to be said. */

@@ -91,12 +91,18 @@ test('each message says whose it is, and what it is for', async () => {
 test('what is no request is refused in words, and the next one is answered', async () => {
   const rig = new Rig();
   const client = connect(rig);
+  const deep = JSON.parse(`${'['.repeat(200)}${']'.repeat(200)}`) as unknown;
   for (const [message, code] of [
     ['{', 'invalid_json'],
     ['[]', 'invalid_request'],
     ['{"type":"other"}', 'invalid_request'],
     [JSON.stringify({ ...CREATE, input: [{ role: 'x', content: '' }] }), 'invalid_request'],
     [JSON.stringify({ ...CREATE, model: 'other', input: 'x' }), 'model_not_found'],
+    // It could be answered, but neither kept nor written into the answer's last event.
+    [
+      JSON.stringify({ ...CREATE, input: [{ role: 'user', content: 'x', deep }] }),
+      'invalid_request',
+    ],
   ]) {
     const { type, status, error } = await client.send(message);
     assert.equal(type, 'error');

@@ -91,6 +91,9 @@ test('what is not kept is a 404 in words: unknown, another tenant’s, not store
   assert.deepEqual(await refused(String(id).replace(/.$/, 'x')), missing);
   assert.deepEqual(await refused(unkept), missing);
   assert.deepEqual(await refused(id, 'other'), missing);
+  const path = `/v1/responses/${id}?stream=true`;
+  assert.equal((await rig.call('GET', path, { tenant: 'other' })).status, 404);
+  assert.equal((await rig.call('GET', path)).status, 400);
   assert.equal((await rig.call('DELETE', `/v1/responses/${id}`, { tenant: 'other' })).status, 404);
   const deleted = await rig.call('DELETE', `/v1/responses/${id}`);
   assert.deepEqual(deleted.json(), { id, object: 'response', deleted: true });
@@ -219,6 +222,23 @@ test('a conversation holds what was said in it', async () => {
   assert.equal((await rig.call('POST', '/v1/responses', { body })).status, 404);
   const both = { ...body, previous_response_id: second.id };
   assert.equal((await rig.call('POST', '/v1/responses', { body: both })).status, 400);
+});
+
+test('a conversation that could not be stored is no conversation', async () => {
+  const shelf = new MemoryShelf();
+  const rig = new Rig({ shelf });
+  const { id } = (await rig.call('POST', '/v1/conversations', { body: {} })).json();
+  shelf.append = () => Promise.reject(Object.assign(new Error('full'), { code: 'ENOSPC' }));
+  const items = { items: [{ role: 'user', content: 'x' }] };
+  for (const path of ['/v1/conversations', `/v1/conversations/${id}`]) {
+    assert.equal((await rig.call('POST', path, { body: { metadata: {} } })).status, 507);
+  }
+  assert.equal(
+    (await rig.call('POST', `/v1/conversations/${id}/items`, { body: items })).status,
+    507,
+  );
+  const left = (await rig.call('GET', `/v1/conversations/${id}/items`)).json();
+  assert.deepEqual(left.data, []);
 });
 
 test('where nothing is stored a response says so, and what needs it is refused', async () => {

@@ -4,8 +4,9 @@
  */
 import { createHash } from 'node:crypto';
 import {
-  appendFile,
+  type FileHandle,
   mkdir,
+  open,
   readdir,
   readFile,
   rename,
@@ -121,16 +122,39 @@ export class FileShelf implements Shelf {
 
   async append(place: Place, { bytes, atMs }: Written): Promise<void> {
     await this.#makeFolder(place);
-    await appendFile(this.#path(place), bytes, { mode: 0o600 });
-    await utimes(this.#path(place), atMs / 1000, atMs / 1000);
+    const file = await open(this.#path(place), 'a', 0o600);
+    try {
+      const { size } = await file.stat();
+      // Of what a full disk took half of, nobody would know how much there is.
+      await file
+        .appendFile(bytes)
+        .catch((error: unknown) => this.#undo(place, { file, size, error }));
+      await file.utimes(atMs / 1000, atMs / 1000);
+    } finally {
+      await file.close();
+    }
+  }
+
+  async #undo(
+    place: Place,
+    { file, size, error }: { file: FileHandle; size: number; error: unknown },
+  ): Promise<never> {
+    if (size === 0) await this.remove(place);
+    else await file.truncate(size);
+    throw error;
   }
 
   async replace(place: Place, { bytes, atMs }: Written): Promise<void> {
     await this.#makeFolder(place);
     const half = this.#path(place) + HALF_DONE;
-    await writeFile(half, bytes, { mode: 0o600 });
-    await utimes(half, atMs / 1000, atMs / 1000);
-    await rename(half, this.#path(place));
+    try {
+      await writeFile(half, bytes, { mode: 0o600 });
+      await utimes(half, atMs / 1000, atMs / 1000);
+      await rename(half, this.#path(place));
+    } catch (error) {
+      await rm(half, { force: true });
+      throw error;
+    }
   }
 
   async remove(place: Place): Promise<void> {

@@ -5,7 +5,7 @@ import { hasherOf, recompute } from '../../../test/engine-twin.ts';
 import { Prng } from '../../base/prng.ts';
 import { SimulatedMemory } from '../../engines/runner-simulated.ts';
 import type { KvEvent } from '../../model/block.ts';
-import { GREEDY } from '../../model/request.ts';
+import { GREEDY, IDLE_PRIORITY } from '../../model/request.ts';
 import { A_TOKEN, type SequenceId, type StepPlan } from '../../model/step.ts';
 import { Batch, type Output } from './batch.ts';
 import type { Spec } from './sequence.ts';
@@ -165,7 +165,7 @@ test('whatever is reused, moved or evicted, answers equal those of an engine tha
               ...ids(random, 1 + random.below(30)),
             ]);
             if (prompt.length > 300) histories[which] = random.pick(families);
-            const priority = random.below(3) - 1;
+            const priority = random.pick([IDLE_PRIORITY, -1, 0, 1]);
             const sequence = rig.submit(prompt.slice(0, 300), { priority });
             if (sequence === 'full') return;
             prompts.set(sequence, prompt.slice(0, 300));
@@ -257,6 +257,28 @@ test('a more important request takes a slot, and who lost it goes on where it wa
   assert.ok(computed <= MODEL.blockTokens, `${computed} tokens were computed again`);
 });
 
+test('what nobody waits for pauses with free slots too, prompt and answer, and goes on where it was', () => {
+  const random = new Prng(12);
+  for (const answered of [0, 4]) {
+    const rig = new Rig({ slots: 3 });
+    const prompt = ids(random, 120);
+    const endTokens = new Set<number>();
+    const given = { outputTokensMax: 9, endTokens };
+    const idle = rig.submit(prompt, { ...given, priority: IDLE_PRIORITY }) as SequenceId;
+    rig.step();
+    while ((rig.answers.get(idle)?.length ?? 0) < answered) rig.step();
+    const before = rig.computedTokens;
+    const other = ids(random, 60);
+    const urgent = rig.submit(other, { ...given, priority: -1 }) as SequenceId;
+    while (!rig.ended.has(urgent)) rig.step();
+    assert.equal(rig.computedTokens - before, other.length + 8, 'only the other is computed');
+    assert.equal(rig.answers.get(idle)?.length, answered);
+    rig.drain();
+    assert.deepEqual(rig.answers.get(idle), alone(prompt, given));
+    assert.equal(rig.computedTokens, prompt.length + 8 + other.length + 8, 'and nothing twice');
+  }
+});
+
 test('who was preempted can still be stopped, and its sampler closes', () => {
   const rig = new Rig({ slots: 1 });
   const random = new Prng(9);
@@ -308,3 +330,11 @@ test('a prompt shared with a running sequence is copied, not computed again', ()
   assert.ok(rig.computedTokens <= 1 + 2 + MODEL.blockTokens, `computed ${rig.computedTokens}`);
   rig.drain();
 });
+
+/** What an engine answers that has nothing else to do. */
+function alone(prompt: Uint32Array, given: Partial<Spec>): number[] | undefined {
+  const rig = new Rig({ slots: 1 });
+  const sequence = rig.submit(prompt, given) as SequenceId;
+  rig.drain();
+  return rig.answers.get(sequence);
+}

@@ -77,6 +77,7 @@ const REST_SHARE_MIN = 0.25;
 
 /** So many of those that wait have what is there of them kept: who comes later waits long anyway. */
 const EXPECTED_MAX = 8;
+const ENDLESS = { left: Number.MAX_SAFE_INTEGER, max: Number.MAX_SAFE_INTEGER };
 
 export class Batch {
   readonly #cache: TieredCache;
@@ -283,8 +284,8 @@ export class Batch {
     if (this.#settings.exactChunkTokens !== undefined) return false;
     let victim: Sequence | undefined;
     for (const running of this.#running) {
-      if (running.spec.priority >= priority) continue;
-      if (victim === undefined || running.spec.priority <= victim.spec.priority) victim = running;
+      if (running.priority >= priority) continue;
+      if (victim === undefined || running.priority <= victim.priority) victim = running;
     }
     if (victim === undefined) return false;
     this.#running.splice(this.#running.indexOf(victim), 1);
@@ -296,15 +297,16 @@ export class Batch {
   #slices(): Slice[] {
     const slices: Slice[] = [];
     const decodes: DecodeLoad = { count: 0, contextTokens: 0 };
+    const pauses = this.#running.some(({ isIdle }) => !isIdle);
     for (const sequence of this.#running) {
-      if (!sequence.isDecoding) continue;
+      if (!sequence.isDecoding || (pauses && sequence.isIdle)) continue;
       decodes.count++;
       decodes.contextTokens += sequence.length;
       slices.push(sequence.slice(1));
     }
-    let tokensLeft = this.#settings.chunkTokensMax;
-    let usLeft = this.#settings.stepUsMax;
+    let { chunkTokensMax: tokensLeft, stepUsMax: usLeft } = this.#settings;
     for (const prompt of this.#prompts()) {
+      if (pauses && prompt.isIdle) break;
       const { tokens, share } = this.#chunk(prompt, decodes, { max: tokensLeft, us: usLeft });
       slices.push(prompt.slice(tokens));
       tokensLeft -= tokens;
@@ -335,8 +337,7 @@ export class Batch {
     }
     const tokens = this.#pace.chunkTokens({ position, left, max: room.max }, beside, room.us);
     assert(tokens >= 1 && tokens <= left && tokens <= room.max, 'a chunk is part of its prompt');
-    const unbounded = { position, left: Number.MAX_SAFE_INTEGER, max: Number.MAX_SAFE_INTEGER };
-    const fitting = this.#pace.chunkTokens(unbounded, beside, room.us);
+    const fitting = this.#pace.chunkTokens({ position, ...ENDLESS }, beside, room.us);
     return { tokens, share: Math.min(1, tokens / fitting) };
   }
 

@@ -1,6 +1,6 @@
 /** One answer an engine works on: ids, of which some are computed. */
 import type { BlockHash, BlockHashes } from '../../model/block.ts';
-import type { Sampling } from '../../model/request.ts';
+import { IDLE_PRIORITY, type Sampling } from '../../model/request.ts';
 import type { SequenceId, Slice, Wants } from '../../model/step.ts';
 
 export interface Spec {
@@ -56,6 +56,11 @@ export class Sequence {
 
   get priority(): number {
     return this.spec.priority;
+  }
+
+  /** Nobody waits for it: it pauses while somebody waits for another. */
+  get isIdle(): boolean {
+    return this.spec.priority <= IDLE_PRIORITY;
   }
 
   /** Ids to compute. */

@@ -11,30 +11,32 @@ test('first come, first served, bounded, and nobody past the deadline', () => {
     passUs: fc.nat(20),
     /** One that was placed before and failed waits since its first arrival. */
     waitedUs: fc.nat(30),
+    patienceUs: fc.option(fc.nat(90), { nil: undefined }),
   });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 100 }), (steps) => {
       const waiting = new Waiting({ requestsMax: 4, waitUsMax: 50 });
       let twin: Waiter[] = [];
       let nowUs = 100;
-      for (const { kind, id, passUs, waitedUs } of steps) {
+      const deadlineOf = ({ request, arrivedUs }: Waiter) => arrivedUs + (request.patienceUs ?? 50);
+      for (const { kind, id, passUs, waitedUs, patienceUs } of steps) {
         nowUs += passUs;
         const name = `r${id}`;
         const known = twin.some(({ request }) => request.id === name);
         if (kind === 'push' && !known) {
-          const waiter = waiterOf(name, nowUs - waitedUs);
+          const waiter = waiterOf(name, nowUs - waitedUs, patienceUs);
           assert.equal(waiting.push(waiter), twin.length < 4 ? 'taken' : 'full');
           if (twin.length < 4) twin.push(waiter);
         } else if (kind === 'remove') {
           assert.equal(waiting.remove(name as RequestId), known);
           twin = twin.filter(({ request }) => request.id !== name);
         } else if (kind === 'expire') {
-          const expired = twin.filter(({ arrivedUs }) => nowUs - arrivedUs >= 50);
+          const expired = twin.filter((waiter) => deadlineOf(waiter) <= nowUs);
           assert.deepEqual(waiting.takeExpired(nowUs), expired);
           twin = twin.filter((waiter) => !expired.includes(waiter));
         }
         assert.deepEqual(waiting.inOrder(), twin);
-        const deadlines = twin.map(({ arrivedUs }) => arrivedUs + 50);
+        const deadlines = twin.map(deadlineOf);
         const next = deadlines.length === 0 ? undefined : Math.min(...deadlines);
         assert.equal(waiting.nextDeadlineUs(), next);
       }
@@ -43,7 +45,7 @@ test('first come, first served, bounded, and nobody past the deadline', () => {
   );
 });
 
-function waiterOf(id: string, arrivedUs: number): Waiter {
+function waiterOf(id: string, arrivedUs: number, patienceUs: number | undefined): Waiter {
   return {
     request: {
       id: id as RequestId,
@@ -55,6 +57,7 @@ function waiterOf(id: string, arrivedUs: number): Waiter {
       blockTokens: 16,
       outputTokensMax: 1,
       priority: 0,
+      patienceUs,
     },
     arrivedUs,
     excluded: new Set(),

@@ -98,6 +98,7 @@ const NOTHING: Held = { device: 0, host: 0, disk: 0 };
 const ASKED: Asked = {
   nowUs: 0,
   promptTokens: 5000,
+  usableTokens: 4992,
   outputTokens: 200,
   seat: undefined,
   pace: { serviceUs: 0, gapUs: 0 },

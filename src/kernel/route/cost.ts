@@ -28,6 +28,8 @@ import type { Curve, PrefillWork } from './curve.ts';
 export interface Asked {
   nowUs: number;
   promptTokens: number;
+  /** Of them, those that can be found in a cache: whole blocks, without the last token. */
+  usableTokens: number;
   /** Output tokens its answer is expected to have. */
   outputTokens: number;
   /** Where its thread sits, what it counts for there and whether it runs something; if anywhere. */
@@ -47,6 +49,17 @@ export interface Place {
   readonly live: LiveThreads;
   readonly curve: Curve;
 }
+
+/**
+ * What of a request is priced. `prefill`: its prompt alone, on a worker that computes nothing else.
+ * `decode`: its answer, where the prompt was computed elsewhere: what a worker lacks of it is brought
+ * there, which takes `transferUs` for so many tokens and counts as `fetch`.
+ */
+export type Stage =
+  | { kind: 'whole' | 'prefill' }
+  | { kind: 'decode'; transferUs: (tokens: number) => number };
+
+export const WHOLE: Stage = { kind: 'whole' };
 
 /** Leading prompt tokens held in device memory, there or in host memory, in any tier: ascending. */
 export interface Held {
@@ -82,19 +95,24 @@ export class Pricing {
   }
 
   /** Writes matched tokens, terms and total of running at `place`. */
-  write(place: Place, held: Held, into: Candidate): void {
-    const { nowUs, outputTokens, seat, caution } = this.#asked;
+  write(place: Place, held: Held, into: Candidate, stage: Stage = WHOLE): void {
+    const { nowUs, seat, caution } = this.#asked;
     const { worker, load, live, curve } = place;
+    const outputTokens = stage.kind === 'prefill' ? 0 : this.#asked.outputTokens;
     const isHome = seat !== undefined && seat.worker === worker.id;
     const threads = isHome ? live.threads - 1 : live.threads;
     const running = isHome && seat.runs ? live.running - 1 : live.running;
     const liveTokens = isHome ? live.tokens - seat.tokens : live.tokens;
-    // Requests of no thread run as long as they run: nobody knows whether they come back.
-    const loose = Math.max(0, load.requests - live.running);
+    // Requests of no thread run as long as they run: nobody knows whether they come back. Where only
+    // prompts are computed, whoever came before is served before.
+    const loose = stage.kind === 'prefill' ? 0 : Math.max(0, load.requests - live.running);
 
-    const work = this.#cheapest(curve, held, load.decoding);
-    const fetchUs = curve.fetchUs(work);
-    const prefillUs = curve.prefillUs(work) - fetchUs;
+    const isBrought = stage.kind === 'decode';
+    const work = isBrought ? this.#brought(held) : this.#cheapest(curve, held, load.decoding);
+    const hostUs = curve.fetchUs(work);
+    const prefillUs = curve.prefillUs(work) - hostUs;
+    const broughtTokens = isBrought ? this.#asked.usableTokens - held.disk : 0;
+    const fetchUs = hostUs + (isBrought ? stage.transferUs(broughtTokens) : 0);
     const waitingUs = load.prefillUsLeft(nowUs) + this.#untilSlot(place);
     const readyUs = waitingUs + prefillUs + fetchUs;
     const alone = curve.stepUs(1, 0);
@@ -123,7 +141,19 @@ export class Pricing {
     into.matchedTokens = this.#asked.promptTokens - work.uncachedTokens;
     into.hostTokens = work.hostTokens;
     into.diskTokens = work.diskTokens;
+    if (broughtTokens > 0) into.broughtTokens = broughtTokens;
+    else if (into.broughtTokens !== undefined) into.broughtTokens = undefined;
     into.liveTokens = liveTokens;
+  }
+
+  /** All but its last block was computed elsewhere, or lies here. */
+  #brought({ device, host, disk }: Held): PrefillWork {
+    const work = this.#work;
+    work.decoding = 0;
+    work.uncachedTokens = this.#asked.promptTokens - this.#asked.usableTokens;
+    work.hostTokens = host - device;
+    work.diskTokens = disk - host;
+    return work;
   }
 
   /** What of the cached prompt is worth fetching: down to the tier from which on computing is quicker. */

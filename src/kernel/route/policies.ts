@@ -1,8 +1,9 @@
 /** Every policy by its name: ours, and the rivals it is measured against. */
 import type { Policy } from '../policy.ts';
-import { stator } from './choose.ts';
+import { stator, statorUngated } from './choose.ts';
 import { aibrix } from './rivals/aibrix.ts';
 import { conductor } from './rivals/conductor.ts';
+import { continuum } from './rivals/continuum.ts';
 import { dynamo, dynamoAgentic, dynamoDecay, dynamoW8 } from './rivals/dynamo.ts';
 import { leastRequests } from './rivals/least-requests.ts';
 import { llmD } from './rivals/llm-d.ts';
@@ -13,10 +14,12 @@ import { random } from './rivals/random.ts';
 import { roundRobin } from './rivals/round-robin.ts';
 import { smg } from './rivals/smg.ts';
 import { sticky } from './rivals/sticky.ts';
+import { thunderagent } from './rivals/thunderagent.ts';
 import { vllmRouterHash } from './rivals/vllm-router-hash.ts';
 
 const MAKERS: Record<string, (limits: { threadsMax: number }) => Policy> = {
   stator: () => stator,
+  'stator-ungated': () => statorUngated,
   random,
   'round-robin': roundRobin,
   'least-requests': leastRequests,
@@ -33,6 +36,8 @@ const MAKERS: Record<string, (limits: { threadsMax: number }) => Policy> = {
   preble,
   conductor,
   lmetric,
+  thunderagent,
+  continuum,
 };
 
 export const POLICY_NAMES: readonly string[] = Object.keys(MAKERS);

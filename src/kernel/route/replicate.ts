@@ -162,6 +162,16 @@ export class Replicator {
     this.#backOff.delete(worker);
   }
 
+  /** Predicted time until so many tokens have come to the worker from another. */
+  transferUs({ kvLayout }: Worker, tokens: number): number {
+    return tokens === 0 ? 0 : this.#transfer(kvLayout ?? '').predict(features(tokens));
+  }
+
+  /** Tokens came there, whoever sent them. */
+  sawTransfer({ kvLayout }: Worker, tokens: number, us: number): void {
+    if (kvLayout !== undefined) this.#transfer(kvLayout).observe(features(tokens), us);
+  }
+
   check(): void {
     assert(this.#moves.size <= this.#movesMax, 'no more moves are under way than may be');
     assert(this.#siblings.size <= LIMITS.siblingsMax, 'siblings are bounded');
@@ -225,7 +235,7 @@ export class Replicator {
       usMax: Math.ceil(plan.savedUs),
     };
     const words = wordsOf(order.hashes);
-    const endUs = nowUs + this.#transferUs(plan.to.worker, blocks * request.blockTokens);
+    const endUs = nowUs + this.transferUs(plan.to.worker, blocks * request.blockTokens);
     this.#moves.set(order.move, { order, words, endUs });
     this.#made.add(nameOf(order));
     dropOldest(this.#made, LIMITS.madeMax);
@@ -287,7 +297,7 @@ export class Replicator {
       if (tokens.all > cacheTokens || this.#made.has(copyOf(id, end))) continue;
       const savedUs = savingUs(state, tokens);
       // Before a slower one is there, whoever comes has computed it.
-      if (this.#transferUs(state.worker, tokens.all) >= savedUs) continue;
+      if (this.transferUs(state.worker, tokens.all) >= savedUs) continue;
       const gainUs = Math.min(left, freeSlots(state)) * savedUs - this.#costUs(state, tokens.all);
       if (gainUs > (best?.gainUs ?? 0)) best = { to: state, savedUs, gainUs };
     }
@@ -306,15 +316,11 @@ export class Replicator {
 
   /** The transfer, and what it pushes out there that somebody computes again. */
   #costUs({ worker, live, curve }: WorkerState, tokens: number): number {
-    const transferUs = this.#transferUs(worker, tokens);
+    const transferUs = this.transferUs(worker, tokens);
     const lost = Math.min(tokens, Math.max(0, live.tokens + tokens - worker.cacheTokens));
     if (lost === 0) return transferUs;
     const work = { uncachedTokens: lost, contextTokens: tokens, ...NOTHING };
     return transferUs + curve.prefillUs(work);
-  }
-
-  #transferUs({ kvLayout }: Worker, tokens: number): number {
-    return this.#transfer(kvLayout ?? '').predict(features(tokens));
   }
 
   #transfer(layout: string): LinearFit {

@@ -134,6 +134,40 @@ test('how long threads run and think is known from those that come back', () => 
   assert.ok(Math.abs(gapUs - 9_000) < 500, `${gapUs}`);
 });
 
+test('a thread that is over gives up its seat at once, and what runs when it ends', () => {
+  const threads = new Threads({ tenantsMax: 5, threadsMax: 5 });
+  const [worker] = WORKERS;
+  const begin = (id: string) => {
+    const thread = threads.arrived(0, TENANT, id as ThreadId);
+    threads.placed(thread, worker, { promptTokens: 100, matchedTokens: 0 });
+    return thread;
+  };
+  const idle = begin('idle');
+  threads.ended(1, idle, 5);
+  const busy = begin('busy');
+  for (const { id: thread } of [idle, busy]) threads.over({ tenant: TENANT, thread });
+  threads.over({ tenant: TENANT, thread: 'nobody' as ThreadId });
+  threads.check();
+  assert.deepEqual(liveOn(threads, worker), { tokens: 100, threads: 1, running: 1 });
+  threads.ended(2, busy, 5);
+  threads.check();
+  assert.deepEqual(liveOn(threads, worker), { tokens: 105, threads: 1, running: 0 });
+});
+
+test('where nobody ever comes back, threads do not fill up a worker', () => {
+  const threads = new Threads({ tenantsMax: 5, threadsMax: 100_000 });
+  let nowUs = 0;
+  for (let i = 0; i < 5000; i++) {
+    const thread = threads.arrived(nowUs, TENANT, `${i}` as ThreadId);
+    threads.placed(thread, WORKERS[0], { promptTokens: 100, matchedTokens: 0 });
+    threads.ended((nowUs += 1000), thread, 0);
+    nowUs += 1000;
+    threads.lapse(nowUs);
+  }
+  assert.ok(threads.liveCount() < 10);
+  threads.check();
+});
+
 function liveOn(threads: Threads, worker: WorkerId) {
   const { tokens, threads: count, running } = threads.live(worker);
   return { tokens, threads: count, running };

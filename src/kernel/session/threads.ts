@@ -46,6 +46,8 @@ export interface Pace {
 
 /** Fewer gaps than this say nothing about how long threads stay away. */
 const GAPS_MIN = 20;
+/** Unless so few came out of so many turns. */
+const TURNS_MIN = 50 * GAPS_MIN;
 /** Running means look back so many requests. */
 const MEMORY = 200;
 
@@ -82,7 +84,8 @@ export class Threads {
       known.turns++;
       known.lastUs = nowUs;
       known.arrivedUs = nowUs;
-      this.#seat(known);
+      // Whoever lost its seat gets one when it is placed.
+      if (this.seatOf(known) !== undefined) this.#seat(known);
       return known;
     }
     this.#threadsSeen++;
@@ -98,7 +101,7 @@ export class Threads {
       arrivedUs: nowUs,
     };
     const evicted = this.#threadsOf(tenant).set(id, thread);
-    if (evicted !== undefined) this.#unseat(evicted.value);
+    if (evicted !== undefined) this.#dismiss(evicted.value);
     return thread;
   }
 
@@ -108,7 +111,7 @@ export class Threads {
     given: { promptTokens: number; matchedTokens: number },
   ): void {
     if (thread.home !== worker) {
-      this.#unseat(thread);
+      this.#dismiss(thread);
       thread.home = worker;
       thread.sharedTokens = given.matchedTokens;
       this.#seatsOf(worker);
@@ -129,6 +132,13 @@ export class Threads {
     this.#seat(thread);
   }
 
+  /** Nobody will go on from it: its seat is free. */
+  over(gone: { tenant: TenantId; thread: ThreadId }): void {
+    const thread = this.of(gone);
+    // What still runs there takes it again when it ends, and lapses.
+    if (thread !== undefined && thread.running === 0) this.#dismiss(thread);
+  }
+
   workerLeft(worker: WorkerId): void {
     for (const thread of this.#seats.get(worker)?.threadsSeated() ?? []) {
       thread.home = undefined;
@@ -147,6 +157,19 @@ export class Threads {
     }
   }
 
+  /** Takes its seat. It is still at home there: its KV may be found. */
+  unseat(thread: Thread): void {
+    if (thread.home === undefined) return;
+    assert(thread.running === 0, 'who runs keeps its seat');
+    this.#idle.delete(thread);
+    this.#seats.get(thread.home)?.give(thread);
+  }
+
+  /** Who sits on a worker. */
+  seated(worker: WorkerId): Iterable<Thread> {
+    return this.#seats.get(worker)?.threadsSeated() ?? [];
+  }
+
   /** The live threads that sit on a worker: the same object until the worker leaves. */
   live(worker: WorkerId): LiveThreads {
     return this.#seatsOf(worker);
@@ -162,10 +185,7 @@ export class Threads {
   /** The gap after which a thread is more likely gone than thinking. */
   lapseUs(): number {
     if (this.#lapseUs === undefined) {
-      const goneShare = this.#threadsSeen / Math.max(1, this.#turnsSeen);
-      const gapS = this.#gaps.quantile(1 - goneShare);
-      const known = gapS !== undefined && this.#gaps.count >= GAPS_MIN;
-      this.#lapseUs = known ? gapS * 1e6 : Number.POSITIVE_INFINITY;
+      this.#lapseUs = this.#plausibleUs();
     }
     return this.#lapseUs;
   }
@@ -197,6 +217,14 @@ export class Threads {
     }
   }
 
+  #plausibleUs(): number {
+    const goneShare = this.#threadsSeen / Math.max(1, this.#turnsSeen);
+    const gapS = this.#gaps.quantile(1 - goneShare);
+    if (gapS !== undefined && this.#gaps.count >= GAPS_MIN) return gapS * 1e6;
+    // Where hardly anybody ever came back, nobody is waited for longer than a turn takes.
+    return this.#turnsSeen < TURNS_MIN ? Number.POSITIVE_INFINITY : this.#service.mean;
+  }
+
   #gapEnded(us: number): void {
     this.#gaps.record(us / 1e6);
     this.#gap.add(Math.min(us, this.lapseUs()));
@@ -213,7 +241,7 @@ export class Threads {
     if (known !== undefined) return known;
     const threads = new Lru<ThreadId, Thread>(this.#threadsMax);
     const evicted = this.#byTenant.set(tenant, threads);
-    for (const thread of evicted?.value.values() ?? []) this.#unseat(thread);
+    for (const thread of evicted?.value.values() ?? []) this.#dismiss(thread);
     return threads;
   }
 
@@ -229,7 +257,7 @@ export class Threads {
     if (thread.running === 0) this.#idle.add(thread);
   }
 
-  #unseat(thread: Thread): void {
+  #dismiss(thread: Thread): void {
     this.#idle.delete(thread);
     if (thread.home === undefined) return;
     this.#seats.get(thread.home)?.give(thread);

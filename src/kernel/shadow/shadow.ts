@@ -78,7 +78,10 @@ export class Shadows {
 
   handle(nowUs: number, fact: Fact, orders: readonly Order[]): void {
     if (this.#shadows.length === 0) return;
-    if (fact.kind === 'arrived') this.#open.set(fact.request.id, openOf(nowUs, fact.request));
+    // What nobody waits for is no matter of placing well.
+    if (fact.kind === 'arrived' && !fact.request.whenIdle) {
+      this.#open.set(fact.request.id, openOf(nowUs, fact.request));
+    }
     for (const order of orders) if (order.kind === 'dispatch') this.#learn(order);
     for (const { policy } of this.#shadows) policy.hears?.(nowUs, fact);
     this.#heard(nowUs, fact);
