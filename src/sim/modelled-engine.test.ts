@@ -121,7 +121,8 @@ function someJobs(rng: Prng): Job[] {
   const jobs: Job[] = [];
   let atUs = 0;
   for (let i = 0; i < 12; i++) {
-    atUs += rng.below(4) === 0 ? rng.below(200_000) : rng.below(3000);
+    // Never two at once: an idle engine begins with the first, before it can know of the second.
+    atUs += 1 + (rng.below(4) === 0 ? rng.below(200_000) : rng.below(3000));
     const session = rng.below(3);
     const blocks = 1 + rng.below(12);
     jobs.push({

@@ -122,7 +122,7 @@ test('another address than this machine needs a key', async () => {
 });
 
 const WRONG_FLAGS: Record<string, { args: string[]; says: RegExp }> = {
-  'an unknown policy': { args: ['--policy=best'], says: /no policy 'best'; .*stator, random/ },
+  'an unknown policy': { args: ['--policy=best'], says: /no policy 'best'; .*stator, .*random/ },
   'an unknown engine': { args: ['--engine=vllm'], says: /--engine .*llama or sim/ },
   'a port out of range': { args: ['--port=70000'], says: /--port .*0 to 65535/ },
   'no workers': { args: ['--workers=0'], says: /--workers .*1 or more/ },
