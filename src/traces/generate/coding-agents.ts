@@ -174,7 +174,9 @@ class Session {
     const { builder, settings } = this.#world;
     const thread = builder.thread(this.#session, `agent-${++this.#agents}`);
     const context = this.#fresh(Math.min(subAgents.prefixTokens, settings.sharedTokens));
-    context.append(this.#world.own(drawCount(this.#rng, subAgents.taskTokens)));
+    const room = this.#tokensMax - context.tokens;
+    const task = drawCount(this.#rng, subAgents.taskTokens);
+    context.append(this.#world.own(Math.max(1, Math.min(task, room))));
     let before = this.#tell(thread, context, {
       startMs: parent.endMs,
       waits: [{ on: parent.turn, delayMs: 0, relation: 'spawn' }],
