@@ -1,14 +1,14 @@
 /** A worker over loopback as the gateway's engine drives it, and as anybody else might. */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { plainJob } from '../../test/plain-job.ts';
 import { ConnectionReset } from '../engines/scripted.ts';
 import { StatorEngine } from '../engines/stator.ts';
 import { router } from '../http/router.ts';
 import { HttpServer } from '../http/server.ts';
 import { GatewayError } from '../model/error.ts';
-import type { RequestId, TenantId, WorkerId } from '../model/ids.ts';
+import type { WorkerId } from '../model/ids.ts';
 import type { Part } from '../model/part.ts';
-import { FREE } from '../model/request.ts';
 import type { WorkerCard } from '../model/worker-card.ts';
 import type { Engine, EngineReport, Job } from '../ports.ts';
 import { ModelTokens } from '../tokens/model-tokens.ts';
@@ -289,30 +289,7 @@ async function serve(t: TestContext, generate: Engine['generate'] = () => assert
 }
 
 function jobOf(changes: Partial<Job> = {}): Job {
-  return {
-    id: 'r' as RequestId,
-    tenant: '' as TenantId,
-    model: 'm',
-    prompt: { kind: 'tokens', ids: Uint32Array.of(1, 2, 3) },
-    sampling: {
-      temperature: 0,
-      topP: 1,
-      topK: 0,
-      minP: 0,
-      repetitionPenalty: 1,
-      frequencyPenalty: 0,
-      presencePenalty: 0,
-      seed: undefined,
-    },
-    outputTokensMax: undefined,
-    stop: [],
-    shape: FREE,
-    cacheSalt: '',
-    priority: 0,
-    forcedOutput: undefined,
-    engineData: false,
-    ...changes,
-  };
+  return plainJob({ prompt: { kind: 'tokens', ids: Uint32Array.of(1, 2, 3) }, ...changes });
 }
 
 async function take(parts: AsyncIterable<Part>): Promise<Part[]> {

@@ -12,7 +12,7 @@ import { GatewayError } from '../../model/error.ts';
 import type { Cancel } from '../../ports.ts';
 import { type Json, object, optionalObject, string, wrong } from '../../wire/fields.ts';
 import type { Access } from '../access.ts';
-import { pageOf } from '../responses/paging.ts';
+import { pageOf } from '../paging.ts';
 import { BatchRun, type RunParts } from './batch-run.ts';
 import { readForm } from './multipart.ts';
 import {

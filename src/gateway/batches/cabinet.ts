@@ -17,7 +17,7 @@ import {
 } from 'node:fs/promises';
 import { join } from 'node:path';
 import { GatewayError } from '../../model/error.ts';
-import { placeOf } from '../responses/shelf.ts';
+import { placeOf } from '../place.ts';
 import type { BatchRecord, FileRecord } from './records.ts';
 
 export interface CabinetLimits {

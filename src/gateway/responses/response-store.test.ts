@@ -7,10 +7,11 @@ import { after, test } from 'node:test';
 import fc from 'fast-check';
 import type { Cancel, Clock } from '../../ports.ts';
 import type { Item, ResponseObject } from '../../wire/responses-items.ts';
+import { placeOf } from '../place.ts';
 import { type ChainRecord, linesOf, type ResponseRecord } from './chain-record.ts';
 import { newChainKey, newResponseId } from './response-ids.ts';
 import { ResponseStore, type StoreLimits } from './response-store.ts';
-import { FileShelf, MemoryShelf, placeOf, type Shelf } from './shelf.ts';
+import { FileShelf, MemoryShelf, type Shelf } from './shelf.ts';
 
 const LIMITS: StoreLimits = {
   bytesMax: 6_000,

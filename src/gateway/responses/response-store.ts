@@ -6,9 +6,10 @@
  * than an equal share loses anything to others.
  */
 import type { Cancel, Clock } from '../../ports.ts';
+import { type Place, placeOf } from '../place.ts';
 import { Chain } from './chain.ts';
 import { type ChainRecord, linesOf, recordsOf } from './chain-record.ts';
-import { nameOf, type Place, placeOf, type Shelf } from './shelf.ts';
+import { nameOf, type Shelf } from './shelf.ts';
 
 export interface StoreLimits {
   /** All tenants. */

@@ -2,7 +2,6 @@
  * Where chains lie as bytes: in memory, or in files. Both name them alike, by hashes: a folder for each
  * tenant, and in it a file for each chain.
  */
-import { createHash } from 'node:crypto';
 import {
   type FileHandle,
   mkdir,
@@ -17,11 +16,7 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { join } from 'node:path';
-
-export interface Place {
-  folder: string;
-  file: string;
-}
+import { NAME_ON_DISK, type Place } from '../place.ts';
 
 /** A chain as it was found at the start. */
 export interface Found extends Place {
@@ -46,17 +41,6 @@ export interface Shelf {
   replace(place: Place, written: Written): Promise<void>;
   remove(place: Place): Promise<void>;
 }
-
-/** The tenant is part of both: the same id of another tenant is another place. */
-export function placeOf(tenant: string, chainKey: string): Place {
-  return { folder: hashOf([tenant]), file: hashOf([tenant, chainKey]) };
-}
-
-function hashOf(words: readonly string[]): string {
-  return createHash('sha256').update(JSON.stringify(words)).digest('hex').slice(0, HASH_DIGITS);
-}
-
-const HASH_DIGITS = 40;
 
 /** Gone when the process is. */
 export class MemoryShelf implements Shelf {
@@ -97,13 +81,13 @@ export class FileShelf implements Shelf {
   async list(): Promise<Found[]> {
     const found: Found[] = [];
     for (const folder of await names(this.#root)) {
-      if (!HASH.test(folder)) continue;
+      if (!NAME_ON_DISK.test(folder)) continue;
       // Goes only where nothing is in it.
       await rmdir(join(this.#root, folder)).catch(() => {});
       for (const file of await names(join(this.#root, folder))) {
         const path = join(this.#root, folder, file);
         if (file.endsWith(HALF_DONE)) await rm(path, { force: true });
-        if (!HASH.test(file)) continue;
+        if (!NAME_ON_DISK.test(file)) continue;
         const { size, mtimeMs } = await stat(path);
         found.push({ folder, file, bytes: size, writtenMs: Math.round(mtimeMs) });
       }
@@ -170,7 +154,6 @@ export class FileShelf implements Shelf {
   }
 }
 
-const HASH = new RegExp(`^[\\da-f]{${HASH_DIGITS}}$`);
 const HALF_DONE = '.half';
 
 async function names(folder: string): Promise<string[]> {

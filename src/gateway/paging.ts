@@ -1,6 +1,6 @@
 /** Lists of items, a page at a time, as OpenAI's clients ask for them. */
-import type { Call } from '../../http/call.ts';
-import { wrong } from '../../wire/fields.ts';
+import type { Call } from '../http/call.ts';
+import { wrong } from '../wire/fields.ts';
 
 const LIMIT = 20;
 const LIMIT_MAX = 100;
