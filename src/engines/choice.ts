@@ -34,6 +34,9 @@ export class Choices {
 
   add(given: {
     promptTokens: number;
+    /** Ids that the answer begins with, and UTF-16 units of their text; both told before. */
+    said: Uint32Array;
+    saidCharacters: number;
     stops: readonly string[];
     tokens: Tokens;
     /** Whether output is forced: then no token was drawn. */
@@ -82,13 +85,22 @@ class Choice implements Receiver {
   readonly #isForced: boolean;
   readonly #stops: StopStrings;
   readonly #on: Listener;
+  /** UTF-16 units of what comes next that its client has already. */
+  #told = 0;
   /** Tokens whose text was held back so far. */
   #ids: number[] = [];
   #digests: string[] = [];
   #logprobs: TokenLogprob[] = [];
 
   constructor(
-    given: { promptTokens: number; stops: readonly string[]; tokens: Tokens; isForced: boolean },
+    given: {
+      promptTokens: number;
+      said: Uint32Array;
+      saidCharacters: number;
+      stops: readonly string[];
+      tokens: Tokens;
+      isForced: boolean;
+    },
     on: Listener,
   ) {
     this.promptTokens = given.promptTokens;
@@ -97,6 +109,12 @@ class Choice implements Receiver {
     this.#isForced = given.isForced;
     this.#stops = new StopStrings(given.stops);
     this.#on = on;
+    // What may be held back of it is held back again, and some of that may have been told at the end.
+    let characters = given.saidCharacters;
+    for (const id of given.said) {
+      characters -= this.#stops.push(this.#decoder.push(id)).text.length;
+    }
+    this.#told = Math.max(0, characters);
   }
 
   take(token: number, { logitsDigest, logprobs }: Sample): string | undefined {
@@ -130,7 +148,9 @@ class Choice implements Receiver {
     };
   }
 
-  #emit(text: string): void {
+  #emit(found: string): void {
+    const text = found.slice(this.#told);
+    this.#told = Math.max(0, this.#told - found.length);
     if (text === '' && this.#ids.length === 0) return;
     const part: TextPart = { kind: 'text', text, tokens: this.#ids.length, ids: this.#ids };
     if (this.#digests.length > 0) part.engineData = { logitsDigests: this.#digests };

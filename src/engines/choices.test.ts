@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { plainJob } from '../../test/plain-job.ts';
 import type { WorkerId } from '../model/ids.ts';
 import type { Part, Usage } from '../model/part.ts';
-import { FREE, type Shape } from '../model/request.ts';
+import { FREE, GREEDY, type Shape } from '../model/request.ts';
 import type { Embedding, Job } from '../ports.ts';
 import { SimClock } from '../sim/clock.ts';
 import { ModelTokens } from '../tokens/model-tokens.ts';
@@ -91,6 +91,18 @@ test('an engine without a model keeps to formats, and says the same again', () =
   assert.equal(answers[0], answers[1]);
   const choice = new Rig().answer({ format: { kind: 'choice', choices: ['king'] } });
   assert.equal(textOf(choice.choices[0]), 'king');
+});
+
+test('answer i of several is the one answer with seed + i, drawn by a format too', () => {
+  const format = { kind: 'regex', pattern: '[a-z]{12}' } as const;
+  const seeded = (seed: number) => ({ sampling: { ...GREEDY, seed } });
+  const seed = 0xffff_ffff;
+  const texts = new Rig().answer({ format, choices: 3 }, seeded(seed)).choices.map(textOf);
+  const alone = [seed, 0, 1].map((one) =>
+    textOf(new Rig().answer({ format }, seeded(one)).choices[0]),
+  );
+  assert.deepEqual(texts, alone);
+  assert.equal(new Set(texts).size, 3);
 });
 
 test('a format that cannot be kept is refused before anything is held', () => {

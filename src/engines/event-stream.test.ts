@@ -96,7 +96,7 @@ function begun(signal = new AbortController().signal, status = 200) {
   const given = controller as unknown as Dispatcher.DispatchController;
   const stream = new EventStream({
     signal,
-    refused: (code, body) => new Error(`${code}: ${body}`),
+    refused: ({ status: code, body }) => new Error(`${code}: ${body}`),
     lost: (error) => new Error(`lost: ${(error as Error).message}`),
   });
   stream.onRequestStart(given);

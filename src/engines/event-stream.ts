@@ -4,12 +4,13 @@
  * it the socket is not read, and the engine feels it.
  */
 import type { Dispatcher } from 'undici';
+import { LineReader } from '../wire/lines.ts';
 import { type SseEvent, SseReader } from '../wire/sse.ts';
+import type { Refusal } from '../wire/upstream-error.ts';
 
 type Controller = Dispatcher.DispatchController;
 
-/** `retryAfter`: the header, as it came. */
-type Refused = (status: number, body: string, retryAfter: unknown) => Error;
+type Refused = (refusal: Refusal) => Error;
 
 interface Waiting {
   resolve(result: IteratorResult<SseEvent[], undefined>): void;
@@ -31,7 +32,7 @@ const OVER: IteratorResult<SseEvent[], undefined> = { done: true, value: undefin
  * each piece of the answer that the network brought.
  */
 export class EventStream implements Dispatcher.DispatchHandler, AsyncIterableIterator<SseEvent[]> {
-  readonly #reader = new SseReader(EVENT_BYTES_MAX);
+  readonly #reader: SseReader | LineReader;
   readonly #refused: Refused;
   readonly #lost: (error: unknown) => Error;
   #controller: Controller | undefined;
@@ -52,8 +53,11 @@ export class EventStream implements Dispatcher.DispatchHandler, AsyncIterableIte
     signal: AbortSignal;
     refused: Refused;
     lost: (error: unknown) => Error;
+    framing?: 'events' | 'lines';
   }) {
-    const { signal } = given;
+    const { signal, framing = 'events' } = given;
+    const Reader = framing === 'events' ? SseReader : LineReader;
+    this.#reader = new Reader(EVENT_BYTES_MAX);
     this.#refused = given.refused;
     this.#lost = given.lost;
     const leave = () => this.#abort(new Error('the client left'));
@@ -120,7 +124,11 @@ export class EventStream implements Dispatcher.DispatchHandler, AsyncIterableIte
     this.#over(
       this.#status === 200
         ? undefined
-        : this.#refused(this.#status, this.#refusal, this.#retryAfter),
+        : this.#refused({
+            status: this.#status,
+            body: this.#refusal,
+            retryAfter: this.#retryAfter,
+          }),
     );
   }
 

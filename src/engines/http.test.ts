@@ -1,10 +1,12 @@
 /** Over real sockets on loopback: whatever an engine does wrong is one of our own errors. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { createServer, type RequestListener } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { GatewayError } from '../model/error.ts';
-import { EngineHttp } from './http.ts';
+import { EngineHttp, type EngineTrust } from './http.ts';
 
 test('an engine’s refusal is the client’s to know, its failure is not', async (t) => {
   const answers: [number, string, string, RegExp][] = [
@@ -60,6 +62,41 @@ test('nobody there, an answer that is no JSON, and silence: all lost', async (t)
   assert.deepEqual(taken, ['1']);
 });
 
+test('a certificate that is over, unknown or for another name is named with its mend', async (t) => {
+  const file = (name: string) => readFileSync(`test/fixtures/tls/${name}`, 'utf8');
+  const ca = file('authority.crt');
+  const refused = async (name: string, trust: EngineTrust | undefined, sentence: RegExp) => {
+    const cert = { key: file(`${name}.key`), cert: file(`${name}.crt`) };
+    const http = await serveTls(t, cert, trust);
+    await assert.rejects(http.json('GET', '/health'), is('engine_lost', sentence));
+    const { done } = take(http, new AbortController().signal);
+    await assert.rejects(done, is('engine_lost', sentence));
+  };
+  const named = (serverName: string) => ({ ca, serverName });
+  await refused(
+    'expired',
+    { ca: file('expired.crt'), serverName: 'localhost' },
+    /has expired; renew/,
+  );
+  await refused('server', undefined, /nobody who is trusted here \([A-Z_]+\); name .* with ca:/);
+  await refused('server', named('else.internal'), /for another name; .* serverName:/);
+
+  const cert = { key: file('server.key'), cert: file('server.crt') };
+  const http = await serveTls(t, cert, named('llm.internal'));
+  assert.deepEqual(await http.json('GET', '/health'), { well: true });
+});
+
+test('a proxy that holds all events back until the end loses none', async (t) => {
+  const events = Array.from({ length: 500 }, (_, i) => `data: ${i}\n\n`);
+  const { http } = await serve(t, (_request, response) => response.end(events.join('')));
+  const { taken, done } = take(http, new AbortController().signal);
+  await done;
+  assert.deepEqual(
+    taken,
+    Array.from({ length: 500 }, (_, i) => `${i}`),
+  );
+});
+
 test('who leaves closes the engine’s connection, so that it can stop', async (t) => {
   let gone = () => {};
   const closed = new Promise<void>((resolve) => {
@@ -74,6 +111,24 @@ test('who leaves closes the engine’s connection, so that it can stop', async (
   await assert.rejects(done, is('engine_lost'));
   await closed;
 });
+
+async function serveTls(
+  t: TestContext,
+  certificate: { key: string; cert: string },
+  trust: EngineTrust | undefined,
+): Promise<EngineHttp> {
+  const server = createTlsServer(certificate, (_, response) => response.end('{"well":true}'));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  const url = `https://127.0.0.1:${port}`;
+  const http = new EngineHttp({ url, silenceUsMax: 300_000, headers: {}, trust });
+  t.after(() => {
+    http.close();
+    server.close();
+    server.closeAllConnections();
+  });
+  return http;
+}
 
 async function serve(t: TestContext, on: RequestListener) {
   const server = createServer(on);

@@ -1,7 +1,9 @@
 /** HTTP to an engine: one pool, streams of server-sent events, and errors in our words. */
 import { Readable } from 'node:stream';
 import { type Dispatcher, Pool } from 'undici';
+import { certificateProblem } from '../base/certificate.ts';
 import { GatewayError } from '../model/error.ts';
+import { type Refusal, refusalOf } from '../wire/upstream-error.ts';
 import { EventStream } from './event-stream.ts';
 
 /** So much waits to be sent. */
@@ -10,28 +12,63 @@ const UPLOAD_BYTES = 256 * 1024;
 /** Health, reports and the like are answered at once, or the engine is stuck. */
 const QUESTION_MS_MAX = 2_000;
 
+export interface EngineTrust {
+  /** Certificates that issue others, PEM; undefined: those that Node trusts. */
+  ca: string | undefined;
+  /** What its certificate names it, where its address does not. */
+  serverName: string | undefined;
+}
+
+export interface EngineHttpGiven {
+  /** All paths are below it. */
+  url: string;
+  /** An engine that sends nothing for so long is taken as lost. */
+  silenceUsMax: number;
+  headers: Record<string, string>;
+  /** Whom its certificate is trusted from; undefined: those whom this machine trusts. */
+  trust?: EngineTrust | undefined;
+  /** What a refusal means, where it is not what it means to most. */
+  refused?: ((refusal: Refusal) => GatewayError) | undefined;
+}
+
 export class EngineHttp {
   readonly #pool: Pool;
+  /** Of the address, before every path. */
+  readonly #base: string;
   readonly #headers: Record<string, string>;
+  readonly #refused: (refusal: Refusal) => GatewayError;
 
-  /** `silenceUsMax`: an engine that sends nothing for so long is taken as lost. */
-  constructor(given: { url: string; silenceUsMax: number; headers: Record<string, string> }) {
+  constructor(given: EngineHttpGiven) {
     const timeout = Math.ceil(given.silenceUsMax / 1000);
-    this.#pool = new Pool(given.url, {
+    const { origin, pathname } = new URL(given.url);
+    this.#base = pathname.replace(/\/+$/, '');
+    this.#refused = given.refused ?? refusalOf;
+    this.#pool = new Pool(origin, {
       connections: null,
       headersTimeout: timeout,
       bodyTimeout: timeout,
       keepAliveTimeout: 30_000,
+      ...(given.trust && { connect: connectOf(given.trust) }),
     });
     this.#headers = given.headers;
   }
 
-  /** Lists of events that came together; `body` is JSON already where it is bytes. */
-  stream(path: string, body: object, signal: AbortSignal): EventStream {
+  /**
+   * Lists of events that came together; `body` is JSON already where it is bytes. `framing`: server-sent
+   * events, or JSON values each on a line of its own.
+   */
+  stream(
+    path: string,
+    body: object,
+    signal: AbortSignal,
+    framing: 'events' | 'lines' = 'events',
+  ): EventStream {
     const headers = { ...this.#headers, 'content-type': 'application/json' };
-    const stream = new EventStream({ signal, refused, lost });
+    const refused = this.#refused;
+    const stream = new EventStream({ signal, refused, lost, framing });
     const json = body instanceof Uint8Array ? body : JSON.stringify(body);
-    this.#pool.dispatch({ method: 'POST', path, headers, body: json }, stream);
+    const options = { method: 'POST', path: this.#base + path, headers, body: json } as const;
+    this.#pool.dispatch(options, stream);
     return stream;
   }
 
@@ -46,6 +83,20 @@ export class EngineHttp {
     const response = await this.#send(method, path, text, signal);
     try {
       return await response.body.json();
+    } catch (error) {
+      throw lost(error);
+    }
+  }
+
+  /** An answer that need not be JSON, nor anything at all. */
+  async text(
+    method: 'GET' | 'POST',
+    path: string,
+    signal: AbortSignal = AbortSignal.timeout(QUESTION_MS_MAX),
+  ): Promise<string> {
+    const { body } = await this.#send(method, path, undefined, signal);
+    try {
+      return await body.text();
     } catch (error) {
       throw lost(error);
     }
@@ -90,56 +141,32 @@ export class EngineHttp {
     try {
       const type = body instanceof Readable ? 'application/octet-stream' : 'application/json';
       const headers = { ...this.#headers, 'content-type': type };
-      response = await this.#pool.request({ method, path, headers, body, signal });
+      response = await this.#pool.request({
+        ...{ method, headers, body, signal },
+        path: this.#base + path,
+      });
     } catch (error) {
       throw lost(error);
     }
     if (response.statusCode === 200) return response;
     const said = await response.body.text().catch(() => '');
-    throw refused(response.statusCode, said, response.headers['retry-after']);
+    const { statusCode: status, headers } = response;
+    throw this.#refused({ status, body: said, retryAfter: headers['retry-after'] });
   }
+}
+
+function connectOf({ ca, serverName }: EngineTrust) {
+  return { ...(ca !== undefined && { ca }), ...(serverName && { servername: serverName }) };
 }
 
 function lost(error: unknown): GatewayError {
   if (error instanceof GatewayError) return error;
-  return new GatewayError('engine_lost', 'The engine could not be reached or broke off.', {
-    cause: error,
-  });
-}
-
-/** What an engine refuses because of the request is the client's to know; the rest is the engine's. */
-function refused(status: number, body: string, retryAfter: unknown): GatewayError {
-  const { message, code, param } = readError(body);
-  if (BUSY.has(status)) {
-    const retryAfterUs = secondsOf(retryAfter) * 1e6;
-    return new GatewayError('queue_full', `The engine is busy: ${message}`, { retryAfterUs });
-  }
-  if (status >= 500) return new GatewayError('engine_failed', `The engine failed: ${message}`);
-  if (code === 'context_length_exceeded') return new GatewayError(code, message);
-  if (status === 403) return new GatewayError('forbidden', message);
-  if (status === 404)
-    return new GatewayError('engine_failed', `The engine answered 404: ${message}`);
-  return new GatewayError('invalid_request', message, { param });
-}
-
-const BUSY: ReadonlySet<number> = new Set([429, 503, 529]);
-
-/** A date, or nothing, is as good as soon. */
-function secondsOf(retryAfter: unknown): number {
-  const text = String(retryAfter);
-  return /^\d{1,5}$/.test(text) ? Number(text) : 0;
-}
-
-function readError(body: string): { message: string; code: unknown; param: string | undefined } {
-  try {
-    const { error } = JSON.parse(body) as { error?: Record<string, unknown> };
-    const { message, code, param } = error ?? {};
-    return {
-      message: typeof message === 'string' ? message : 'it gave no reason',
-      code,
-      param: typeof param === 'string' ? param : undefined,
-    };
-  } catch {
-    return { message: 'it gave no reason', code: undefined, param: undefined };
-  }
+  const { code } = error as { code?: unknown };
+  // Trying again mends none of these, and only who reads of it can.
+  const problem = certificateProblem(code);
+  const sentence =
+    problem === undefined
+      ? 'The engine could not be reached or broke off.'
+      : `The engine cannot be trusted: ${problem}.`;
+  return new GatewayError('engine_lost', sentence, { cause: error });
 }

@@ -7,6 +7,7 @@ import { A_TOKEN, PENALTY_TOKENS } from '../model/step.ts';
 import type { Job, Tokens } from '../ports.ts';
 import { constraintOf } from './grammar/constraint.ts';
 import { derive } from './grammar/derivation.ts';
+import type { Grammar } from './grammar/expression.ts';
 
 export interface AnswerSettings {
   allowForcedOutput: boolean;
@@ -16,42 +17,57 @@ export interface AnswerSettings {
   grammars: 'sampled' | 'derived';
 }
 
-/** Throws a `GatewayError` that says what of it cannot be had. */
-export function specOf(
+/**
+ * One for each answer asked for: answer i is what a request for one answer gives that asks for seed + i.
+ * `ids`: the prompt, and behind it what was said already. Throws a `GatewayError` that says what of it
+ * cannot be had.
+ */
+export function specsOf(
   job: Job,
   ids: Uint32Array,
   given: AnswerSettings & { tokens: Tokens },
-): Spec {
+): Spec[] {
   const { tokens, answerTokens, grammars } = given;
   const { shape, prompt, sampling } = job;
   const { format } = shape;
   const frame = prompt.kind === 'chat' ? tokens.frame(prompt.chat) : shape.frame;
+  const said = saidOf(job);
+  const asked = ids.subarray(0, ids.length - said.length);
   const isNoise = answerTokens !== undefined || grammars === 'derived';
   const constraint = format === undefined ? undefined : constraintOf(format, frame, { isNoise });
-  let forced = forcedIds(job, given);
-  if (grammars === 'derived' && constraint !== undefined && forced === undefined) {
-    const prng = new Prng(ids.reduce((sum, id) => Math.imul(sum, 31) + id, sampling.seed ?? 0));
-    forced = tokens.encode(derive(constraint.grammar, prng));
-  }
+  const forced = forcedIds(job, given);
+  const derived = grammars === 'derived' && forced === undefined ? constraint?.grammar : undefined;
+  const length = constraint === undefined ? answerTokens?.(asked) : undefined;
   const isBarred = format?.kind === 'noCalls' && frame.calls !== undefined;
-  return {
+  const common = {
     ...promptOf(job, ids, tokens),
-    sampling,
     outputTokensMax: job.outputTokensMax ?? Number.MAX_SAFE_INTEGER,
     endTokens: tokens.endTokens,
-    forced,
     // A grammar knows better where an answer ends.
-    answerTokens: constraint === undefined ? answerTokens?.(ids) : undefined,
+    answerTokens: length === undefined ? undefined : length - said.length,
     wants: {
       digests: job.engineData,
       logprobs: shape.logprobs,
-      grammar: forced === undefined ? constraint?.gbnf : undefined,
+      grammar: forced === undefined && derived === undefined ? constraint?.gbnf : undefined,
       endTokens: tokens.endTokens,
       banned: isBarred ? idsOf(frame.calls?.marker ?? '', tokens) : [],
       recent: looksBack(sampling) ? ids.slice(-PENALTY_TOKENS) : A_TOKEN.recent,
+      said,
       embedding: false,
     },
   };
+  return Array.from({ length: shape.choices }, (_, choice) => {
+    const seed = sampling.seed === undefined ? undefined : (sampling.seed + choice) >>> 0;
+    const text = forced ?? (derived && derivedIds(derived, asked, { seed, tokens }));
+    return { ...common, sampling: { ...sampling, seed }, forced: text?.subarray(said.length) };
+  });
+}
+
+/** Ids the answer begins with; none where it begins here. */
+export function saidOf({ said }: Job): Uint32Array {
+  if (said === undefined) return A_TOKEN.said;
+  if (said.ids !== undefined) return said.ids;
+  throw new GatewayError('invalid_request', 'An answer goes on behind token ids only.');
 }
 
 /** For the vector of its prompt. */
@@ -96,6 +112,16 @@ function forcedIds(
   const stranger = forcedOutput.find((id) => id >= tokens.vocabularySize);
   if (stranger === undefined) return forcedOutput;
   throw new GatewayError('invalid_request', `Token id ${stranger} is not in the vocabulary.`);
+}
+
+/** The same for the same prompt and seed. */
+function derivedIds(
+  grammar: Grammar,
+  prompt: Uint32Array,
+  { seed = 0, tokens }: { seed: number | undefined; tokens: Tokens },
+): Uint32Array {
+  const prng = new Prng(prompt.reduce((sum, id) => Math.imul(sum, 31) + id, seed));
+  return tokens.encode(derive(grammar, prng));
 }
 
 function looksBack({ repetitionPenalty, frequencyPenalty, presencePenalty }: Sampling): boolean {

@@ -25,7 +25,7 @@ test('what was sent arrives, however it is cut', async () => {
       const { blocks, bytes, stream } = encoded(given);
       const read = await readAll(inPieces(stream, cuts), 3);
       const { root, salt, count } = given;
-      assert.deepEqual(read.head, { root, salt, blockCount: count, chainBlocks: count + 2 });
+      assert.deepEqual(read.head, headOf({ root, salt, count }));
       assert.deepEqual(read.blocks, blocks);
       assert.deepEqual(read.bytes, bytes);
       assert.equal(read.broken, undefined);
@@ -70,7 +70,7 @@ test('KV of another layout is refused, and a salt that does not fit is not sent'
   for (const other of OTHERS) {
     assert.match(String(await new KvStreamReader(other, inPieces(stream, [])).head()), /another/);
   }
-  const head = { root: 1n, salt: '日'.repeat(86), blockCount: 1, chainBlocks: 1 };
+  const head = headOf({ root: 1n, salt: '日'.repeat(86), count: 1 });
   assert.equal(encodeHead(LAYOUT, head), undefined);
 });
 
@@ -81,9 +81,14 @@ function encoded({ root, salt, count, seed }: Chain) {
     tokens: Uint32Array.from({ length: blockTokens }, (_, j) => seed + 100 * i + j),
   }));
   const bytes = Uint8Array.from({ length: count * blockBytes }, (_, i) => seed + 7 * i);
-  const head = encodeHead(LAYOUT, { root, salt, blockCount: count, chainBlocks: count + 2 });
+  const head = encodeHead(LAYOUT, headOf({ root, salt, count }));
   assert.ok(head !== undefined);
   return { blocks, bytes, stream: Buffer.concat([head, encodeBlocks(LAYOUT, blocks, bytes)]) };
+}
+
+function headOf({ root, salt, count }: { root: bigint; salt: string; count: number }) {
+  const counts = { blockCount: count, chainBlocks: count + 5, skippedBlocks: 3 };
+  return { root, salt, ...counts, after: BigInt.asUintN(64, root * 7n + 1n) };
 }
 
 async function* inPieces(stream: Buffer, cuts: readonly number[]): AsyncGenerator<Uint8Array> {

@@ -3,7 +3,9 @@
  * all that is needed to trust it. Little-endian; digests are the first 16 bytes of SHA-256.
  *
  *   head   magic, version, layout (16), tokens per block, bytes per block, blocks that follow, blocks
- *          of the chain, salt bytes, root (64 bits), salt, digest of all this (16)
+ *          of the chain, salt bytes, root, hash of the block before the first that follows (64 bits
+ *          each; where the chain begins there is none: the root), blocks before it, salt, digest of
+ *          all this (16)
  *   block  hash (64 bits), token ids (4 each), KV, digest of all this (16)
  *
  * A stream that ends early, or holds a block that is not as it was sent, is good up to there.
@@ -18,6 +20,9 @@ export interface KvHead {
   /** Blocks that follow, and those of the chain. */
   blockCount: number;
   chainBlocks: number;
+  /** Blocks before the first that follows, and the last of them: whoever takes it has those. */
+  skippedBlocks: number;
+  after: BlockHash;
 }
 
 export interface KvBlock {
@@ -34,9 +39,9 @@ export interface KvWindow {
 }
 
 const MAGIC = 0x584b_5453;
-const VERSION = 1;
+const VERSION = 2;
 const DIGEST_BYTES = 16;
-const FIXED_BYTES = 52;
+const FIXED_BYTES = 64;
 
 /** Undefined where the salt is longer than a stream has room for. */
 export function encodeHead(layout: FileLayout, head: KvHead): Uint8Array | undefined {
@@ -52,6 +57,8 @@ export function encodeHead(layout: FileLayout, head: KvHead): Uint8Array | undef
   bytes.writeUInt32LE(head.chainBlocks, 36);
   bytes.writeUInt32LE(salt.length, 40);
   bytes.writeBigUInt64LE(head.root, 44);
+  bytes.writeBigUInt64LE(head.after, 52);
+  bytes.writeUInt32LE(head.skippedBlocks, 60);
   salt.copy(bytes, FIXED_BYTES);
   const end = bytes.length - DIGEST_BYTES;
   digest(bytes.subarray(0, end)).copy(bytes, end);
@@ -115,6 +122,8 @@ export class KvStreamReader {
       salt: salt.toString(),
       blockCount: fixed.readUInt32LE(32),
       chainBlocks: fixed.readUInt32LE(36),
+      skippedBlocks: fixed.readUInt32LE(60),
+      after: fixed.readBigUInt64LE(52),
     };
   }
 

@@ -107,6 +107,66 @@ test('what comes takes the place of what was on its way there only when that has
   rig.check();
 });
 
+test('what follows a prompt goes as it is computed, and is all there when that ends', async () => {
+  const rig = new Rig(new Prng(1));
+  const prompt = Uint32Array.from({ length: 330 }, (_, i) => (5 * i) % 90);
+  const chain = { ...blocksOf(prompt), follow: true };
+  const [from, to] = rig.kvs;
+  const moved = rig.during(moveKv(chain, { from, to }, NEVER));
+  const computed = rig.ask(0, prompt, 'thread');
+  assert.equal((await moved).answer, 'accepted');
+  assert.equal((await moved).blocks, 20);
+  await computed;
+  await rig.settle();
+  assert.equal(await rig.during(rig.ask(1, prompt, 'thread')), 320);
+  rig.check();
+});
+
+test('who follows a prompt that never comes is let go when nobody waits, and holds nothing', async () => {
+  const rig = new Rig(new Prng(1));
+  const [from, to] = rig.kvs;
+  const prompt = Uint32Array.from({ length: 100 }, (_, i) => i % 90);
+  const chain = { ...blocksOf(prompt), follow: true };
+  for (let round = 0; round < 2; round++) {
+    const leaving = new AbortController();
+    const waiting = Array.from({ length: 4 }, () => moveKv(chain, { from, to }, leaving.signal));
+    const all = Promise.allSettled(waiting);
+    await rig.pass(3);
+    assert.equal((await moveKv(chain, { from, to }, NEVER)).answer, 'deferred');
+    leaving.abort();
+    for (const { status } of await all) assert.equal(status, 'rejected');
+  }
+  assert.equal((await moveKv(blocksOf(prompt), { from, to }, NEVER)).answer, 'missing');
+});
+
+test('what one has is not sent again, and what does not fit behind it is refused', async () => {
+  const rig = new Rig(new Prng(1));
+  const [from, to] = rig.kvs;
+  const prompt = Uint32Array.from({ length: 330 }, (_, i) => (5 * i) % 90);
+  rig.ask(0, prompt, 'long');
+  rig.ask(1, prompt.slice(0, 170), 'short');
+  await rig.settle();
+  const whole = blocksOf(prompt);
+  const sent = (skip: number) =>
+    rig.during(
+      from
+        .export({ ...whole, skip }, NEVER)
+        .then(taken)
+        .then(sizeOf),
+    );
+  assert.ok((await sent(10)) < 0.6 * (await sent(0)));
+  const moved = await rig.during(moveKv({ ...whole, skip: 10 }, { from, to }, NEVER));
+  assert.deepEqual([moved.answer, moved.blocks], ['accepted', 20]);
+  assert.equal(await rig.during(rig.ask(1, prompt, 'long')), 320);
+  await rig.during(to.release(whole));
+  await rig.engines[1].resetCache();
+  const behind = await rig.during(moveKv({ ...whole, skip: 10 }, { from, to }, NEVER));
+  assert.equal(behind.answer, 'missing');
+  const beyond = await rig.during(moveKv({ ...whole, skip: 25 }, { from, to }, NEVER));
+  assert.equal(beyond.answer, 'missing');
+  rig.check();
+});
+
 test('where the engine fails, who waits for it hears so', async () => {
   const rig = new Rig(new Prng(1));
   rig.ask(0, new Uint32Array(100), 'thread');
@@ -276,6 +336,16 @@ class Rig {
 
 function named(thread: string): KvChain {
   return { kind: 'thread', thread, salt: '' };
+}
+
+function blocksOf(ids: Uint32Array): Extract<KvChain, { kind: 'blocks' }> {
+  return { kind: 'blocks', hashes: tokens.hasher.blocks(tokens.hasher.root(''), ids) };
+}
+
+async function sizeOf(bytes: AsyncIterable<Uint8Array>): Promise<number> {
+  let size = 0;
+  for await (const piece of bytes) size += piece.length;
+  return size;
 }
 
 /** A stream as a whole, to be read again at once. */

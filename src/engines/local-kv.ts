@@ -9,18 +9,14 @@
  * read or written only after the moves that were decided before.
  */
 import type { TieredCache } from '../kernel/cache/tiers.ts';
-import { GatewayError } from '../model/error.ts';
+import type { BlockHash } from '../model/block.ts';
+import type { GatewayError } from '../model/error.ts';
 import type { KvChain, KvExport, KvOutcome } from '../model/kv-control.ts';
 import type { Handle } from '../model/step.ts';
 import type { BlockHasher, BlockStore, Clock, KvControl } from '../ports.ts';
 import { threadKey } from './job-spec.ts';
-import {
-  encodeBlocks,
-  encodeHead,
-  type KvBlock,
-  type KvHead,
-  KvStreamReader,
-} from './kv-stream.ts';
+import { BUSY, KvExporter, outcomeOf } from './kv-export.ts';
+import { type KvHead, KvStreamReader } from './kv-stream.ts';
 import type { FileLayout } from './llama/block-file.ts';
 
 export interface KvMeans {
@@ -34,6 +30,8 @@ export interface KvMeans {
 export interface KvEngine {
   cache: TieredCache;
   hasher: BlockHasher;
+  /** Whether the block, at that place in its chain, is still to come with a prompt. */
+  isToCome(hash: BlockHash, index: number): boolean;
   /** Whether no request waits for a slot. */
   hasRoom(): boolean;
   /** The cache has decided something. */
@@ -52,16 +50,20 @@ export class LocalKv implements KvControl {
   readonly #means: KvMeans;
   readonly #engine: KvEngine;
   readonly #windowBlocks: number;
+  readonly #exporter: KvExporter;
   #transferCount = 0;
-  #transferId = 0;
-  /** Who waits for files to be read. */
-  #waiting: { resolve: () => void; reject: (error: GatewayError) => void }[] = [];
+  #importCount = 0;
 
   constructor(means: KvMeans, engine: KvEngine) {
     this.#means = means;
     this.#engine = engine;
     const fitting = Math.floor(WINDOW_BYTES / means.layout.blockBytes);
     this.#windowBlocks = Math.max(1, Math.min(WINDOW_BLOCKS, fitting));
+    this.#exporter = new KvExporter({
+      ...{ engine, layout: means.layout, blocks: means.blocks, windowBlocks: this.#windowBlocks },
+      wish: (chain) => this.#wish(chain),
+      begin: () => this.#begin(),
+    });
   }
 
   async retain(chain: KvChain, ttlUs: number): Promise<KvOutcome> {
@@ -88,38 +90,7 @@ export class LocalKv implements KvControl {
   }
 
   async export(chain: KvChain, signal: AbortSignal): Promise<KvExport> {
-    const { chain: known } = this.#wish(chain);
-    const [first] = known;
-    if (first === undefined) return none('missing', 'Nothing of it is known here.');
-    if (this.#transferCount >= TRANSFERS_MAX) return none('deferred', BUSY);
-    const { cache, hasher } = this.#engine;
-    const { salt } = first;
-    const hashes = BigUint64Array.from(known, ({ hash }) => hash);
-    const id = this.#begin('out');
-    let blocks: (KvBlock & { handle: Handle })[];
-    try {
-      blocks = await this.#open(id, hashes, signal);
-    } catch (error) {
-      this.#transferCount--;
-      throw error;
-    }
-    let isOpen = true;
-    const close = () => {
-      if (!isOpen) return;
-      isOpen = false;
-      this.#transferCount--;
-      signal.removeEventListener('abort', close);
-      cache.exchange.close(id);
-      this.#engine.changed();
-    };
-    const counts = { blockCount: blocks.length, chainBlocks: hashes.length };
-    const head = encodeHead(this.#means.layout, { root: hasher.root(salt), salt, ...counts });
-    if (head === undefined || blocks.length === 0) {
-      close();
-      return none('rejected', head === undefined ? 'Its salt is too long.' : 'There is no room.');
-    }
-    signal.addEventListener('abort', close, { once: true });
-    return { kind: 'stream', bytes: this.#bytes(head, blocks, close) };
+    return await this.#exporter.export(chain, signal);
   }
 
   async import(
@@ -127,17 +98,20 @@ export class LocalKv implements KvControl {
     thread: string | undefined,
     signal: AbortSignal,
   ): Promise<KvOutcome> {
-    if (this.#transferCount >= TRANSFERS_MAX) return outcomeOf('deferred', 0, 0, BUSY);
+    const end = this.#begin();
+    if (end === undefined) return outcomeOf('deferred', 0, 0, BUSY);
     const reader = new KvStreamReader(this.#means.layout, bytes);
     const { cache, hasher } = this.#engine;
-    const id = this.#begin('in');
+    const id = `in ${this.#importCount++}`;
     try {
       const head = await reader.head();
       if (typeof head === 'string') return outcomeOf('rejected', 0, 0, head);
       if (head.root !== hasher.root(head.salt)) {
         return outcomeOf('rejected', 0, 0, 'This engine names blocks in another way.');
       }
-      cache.exchange.begin(id);
+      if (!cache.exchange.begin(id, comesBefore(head))) {
+        return outcomeOf('missing', 0, 0, 'What comes before it is not here.');
+      }
       let why: string | undefined;
       let held = 0;
       try {
@@ -149,7 +123,7 @@ export class LocalKv implements KvControl {
       }
       return this.#imported(held, head, why);
     } finally {
-      this.#transferCount--;
+      end();
     }
   }
 
@@ -160,12 +134,17 @@ export class LocalKv implements KvControl {
 
   /** Something became of files: who waits for them may go on. */
   filesRead(): void {
-    for (const { resolve } of this.#waiting.splice(0)) resolve();
+    this.#exporter.filesRead();
+  }
+
+  /** A step has computed something. */
+  computed(): void {
+    this.#exporter.computed();
   }
 
   /** The engine is lost. */
   fail(error: GatewayError): void {
-    for (const { reject } of this.#waiting.splice(0)) reject(error);
+    this.#exporter.fail(error);
   }
 
   get #lifetimes() {
@@ -186,69 +165,26 @@ export class LocalKv implements KvControl {
     return outcome;
   }
 
-  #begin(kind: 'in' | 'out'): string {
+  /** One more transfer is under way, until what is returned is called; undefined: as many as may be are. */
+  #begin(): (() => void) | undefined {
+    if (this.#transferCount >= TRANSFERS_MAX) return undefined;
     this.#transferCount++;
-    return `${kind} ${this.#transferId++}`;
-  }
-
-  /** Blocks that lie in the host store until `close`. */
-  async #open(
-    id: string,
-    hashes: BigUint64Array,
-    signal: AbortSignal,
-  ): Promise<(KvBlock & { handle: Handle })[]> {
-    const { exchange } = this.#engine.cache;
-    for (;;) {
-      const opened = exchange.open(id, hashes);
-      const blocks =
-        opened.kind === 'loading'
-          ? undefined
-          : opened.blocks.map(({ hash, tokens, host = 0 }) => ({ hash, tokens, handle: host }));
-      this.#engine.changed();
-      try {
-        await (blocks === undefined ? this.#newsOfFiles() : this.#engine.carriedOut());
-        if (signal.aborted) throw new GatewayError('client_closed', 'The client left.');
-        if (blocks !== undefined) return blocks;
-      } catch (error) {
-        if (blocks === undefined) exchange.abandon(id);
-        else exchange.close(id);
-        throw error;
-      }
-    }
-  }
-
-  #newsOfFiles(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ resolve, reject });
-    });
-  }
-
-  async *#bytes(
-    head: Uint8Array,
-    blocks: readonly (KvBlock & { handle: Handle })[],
-    close: () => void,
-  ): AsyncGenerator<Uint8Array> {
-    try {
-      yield head;
-      for (let at = 0; at < blocks.length; at += this.#windowBlocks) {
-        const some = blocks.slice(at, at + this.#windowBlocks);
-        const bytes = await this.#means.blocks.read(some.map(({ handle }) => handle));
-        yield encodeBlocks(this.#means.layout, some, bytes);
-      }
-    } finally {
-      close();
-    }
+    let isOpen = true;
+    return () => {
+      if (isOpen) this.#transferCount--;
+      isOpen = false;
+    };
   }
 
   /** Returns why it took no more, if it did not. */
   async #take(
     id: string,
-    { root, salt, blockCount }: KvHead,
+    { salt, blockCount, after }: KvHead,
     reader: KvStreamReader,
     signal: AbortSignal,
   ): Promise<string | undefined> {
     const { cache, hasher } = this.#engine;
-    let parent = root;
+    let parent = after;
     for (let left = blockCount; left > 0; ) {
       const window = await reader.window(Math.min(left, this.#windowBlocks));
       if (signal.aborted) return 'The client left.';
@@ -302,32 +238,28 @@ export class LocalKv implements KvControl {
     }
   }
 
-  #imported(held: number, { blockCount, chainBlocks }: KvHead, why: string | undefined): KvOutcome {
+  #imported(
+    held: number,
+    { blockCount, chainBlocks, skippedBlocks }: KvHead,
+    why: string | undefined,
+  ): KvOutcome {
     const { blockTokens } = this.#means.layout;
     if (held === 0 && why === undefined) why = 'What came before is gone.';
-    if (why === undefined && blockCount < chainBlocks) why = 'The other engine gave no more.';
+    if (why === undefined && skippedBlocks + blockCount < chainBlocks)
+      why = 'The other engine gave no more.';
     let answer: KvOutcome['answer'] = why === undefined ? 'accepted' : 'clipped';
     if (held === 0 && why === NO_ROOM) answer = 'rejected';
     return outcomeOf(answer, held, blockTokens, why);
   }
 }
 
-const BUSY = 'As much KV is on its way as may be at once.';
+/** The block whose KV the importer must have; undefined where the chain begins. */
+function comesBefore({ skippedBlocks, after, salt }: KvHead) {
+  return skippedBlocks === 0 ? undefined : { hash: after, blocks: skippedBlocks, salt };
+}
+
 const NO_ROOM = 'There is no room for more.';
 const BROKEN = {
   torn: 'The stream broke off.',
   damaged: 'A block is not as it was sent.',
 };
-
-function outcomeOf(
-  answer: KvOutcome['answer'],
-  blocks: number,
-  blockTokens: number,
-  sentence: string | undefined,
-): KvOutcome {
-  return { answer, blocks, tokens: blocks * blockTokens, sentence };
-}
-
-function none(answer: KvOutcome['answer'], sentence: string): KvExport {
-  return { kind: 'none', outcome: outcomeOf(answer, 0, 0, sentence) };
-}

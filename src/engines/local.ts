@@ -28,7 +28,7 @@ import type {
   Tokens,
 } from '../ports.ts';
 import { Choices, type Receiver, Vector } from './choice.ts';
-import { type AnswerSettings, specOf, vectorSpecOf } from './job-spec.ts';
+import { type AnswerSettings, saidOf, specsOf, vectorSpecOf } from './job-spec.ts';
 import { type KvMeans, LocalKv } from './local-kv.ts';
 
 export interface LocalEngineSettings extends AnswerSettings {
@@ -98,6 +98,7 @@ export class LocalEngine implements Engine {
   direct(means: KvMeans): LocalKv {
     const kv = new LocalKv(means, {
       cache: this.#cache,
+      isToCome: (hash, index) => this.#batch.isToCome(hash, index),
       hasRoom: () => this.#batch.waitingCount === 0,
       hasher: this.#tokens.hasher,
       changed: () => {
@@ -138,7 +139,7 @@ export class LocalEngine implements Engine {
   submit(job: Job, on: (part: Part) => void): Cancel {
     if (this.#failure !== undefined) throw this.#failure;
     const ids = this.#promptIds(job);
-    const spec = specOf(job, ids, { tokens: this.#tokens, ...this.#settings });
+    const specs = specsOf(job, ids, { tokens: this.#tokens, ...this.#settings });
     const sequences: SequenceId[] = [];
     const leave = () => {
       for (const sequence of sequences) this.#drop(sequence);
@@ -147,21 +148,29 @@ export class LocalEngine implements Engine {
       if (part.kind === 'error') leave();
       on(part);
     });
-    for (let i = 0; i < job.shape.choices; i++) {
-      const { seed } = job.sampling;
-      const sampling = { ...job.sampling, seed: seed === undefined ? seed : (seed + i) >>> 0 };
-      const taken = this.#batch.submit({ ...spec, sampling });
+    const isForced = specs[0].forced !== undefined;
+    const told = { promptTokens: ids.length, said: saidOf(job), stops: job.stop };
+    const saidCharacters = job.said?.characters ?? 0;
+    const given = { ...told, saidCharacters, tokens: this.#tokens, isForced };
+    if (job.outputTokensMax === 0) {
+      choices.add(given).end({ kind: 'length' }, 0);
+      return leave;
+    }
+    for (const spec of specs) {
+      const taken = this.#batch.submit(spec);
       if (taken.kind === 'full') {
         leave();
         throw full();
       }
-      const isForced = spec.forced !== undefined;
-      const given = { promptTokens: ids.length, stops: job.stop, tokens: this.#tokens, isForced };
       this.#answers.set(taken.sequence, choices.add(given));
       sequences.push(taken.sequence);
     }
     this.#kick();
     return leave;
+  }
+
+  continues({ said }: Job): boolean {
+    return said?.ids !== undefined;
   }
 
   async embed(job: Job, signal: AbortSignal): Promise<Embedding> {
@@ -241,6 +250,8 @@ export class LocalEngine implements Engine {
     if (prompt.kind === 'tokens') ids = prompt.ids;
     else if (prompt.kind === 'text') ids = this.#tokens.encode(prompt.text);
     else ids = this.#tokens.encode(this.#tokens.render(prompt.chat));
+    const said = saidOf(job);
+    if (said.length > 0) ids = Uint32Array.from([...ids, ...said]);
     const { contextTokens } = this.#settings.batch;
     if (ids.length === 0) throw new GatewayError('invalid_request', 'The prompt is empty.');
     if (ids.length >= contextTokens) {
@@ -278,6 +289,7 @@ export class LocalEngine implements Engine {
     this.#wake();
     this.#kick();
     this.#publish();
+    this.#kv?.computed();
     for (const output of outputs) this.#deliver(output);
   }
 

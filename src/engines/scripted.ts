@@ -67,6 +67,10 @@ export class ScriptedEngine implements Engine {
     }
   }
 
+  continues(job: Job): boolean {
+    return this.#engine.continues?.(job) === true;
+  }
+
   embed(job: Job, signal: AbortSignal): Promise<Embedding> {
     return this.#engine.embed(job, signal);
   }

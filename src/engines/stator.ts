@@ -8,7 +8,7 @@ import { TOKEN_LOGPROBS } from '../wire/openai-completions.ts';
 import { readEmbedding } from '../wire/openai-embeddings.ts';
 import { chatFields, UpstreamReader } from '../wire/openai-upstream.ts';
 import { formatFields } from '../wire/shape.ts';
-import { EngineHttp } from './http.ts';
+import { EngineHttp, type EngineTrust } from './http.ts';
 import { jsonWithIds } from './id-list.ts';
 import { PartStream } from './part-stream.ts';
 import { StatorKv } from './stator-kv.ts';
@@ -26,12 +26,13 @@ export class StatorEngine implements Engine {
     kvSecret: string | undefined;
     /** How KV that is moved travels: by Unix socket only where it runs on this machine. */
     kvVia?: 'http' | 'socket';
+    trust?: EngineTrust | undefined;
   }) {
     this.worker = given.worker;
-    const { url, silenceUsMax, kvSecret } = given;
+    const { url, silenceUsMax, kvSecret, trust } = given;
     const headers: Record<string, string> = {};
     if (kvSecret !== undefined) headers[KV_SECRET_HEADER] = kvSecret;
-    this.#http = new EngineHttp({ url, silenceUsMax, headers });
+    this.#http = new EngineHttp({ url, silenceUsMax, headers, trust });
     this.kv = new StatorKv(this.#http, given.kvVia ?? 'http');
   }
 
@@ -39,6 +40,11 @@ export class StatorEngine implements Engine {
     const { path, body } = requestOf(job);
     const reader = new UpstreamReader(job.shape.choices);
     return new PartStream(this.#http.stream(path, body, signal), ({ data }) => reader.read(data));
+  }
+
+  /** By ids alone: whoever writes the conversation itself would have to write the answer's beginning too. */
+  continues({ prompt, said }: Job): boolean {
+    return prompt.kind === 'tokens' && said?.ids !== undefined;
   }
 
   async embed(job: Job, signal: AbortSignal): Promise<Embedding> {
@@ -90,6 +96,8 @@ function requestOf(job: Job): { path: string; body: Record<string, unknown> | Ui
     nvext: {
       forced_output: forcedOf(job),
       thread: job.thread,
+      said_tokens: job.said?.ids?.length,
+      said_characters: job.said?.characters,
       extra_fields: extraFields.length > 0 ? extraFields : undefined,
       answer_frame: shape.format === undefined ? undefined : shape.frame,
     },
@@ -106,7 +114,9 @@ function requestOf(job: Job): { path: string; body: Record<string, unknown> | Ui
   const path = '/v1/completions';
   const completion = { ...body, logprobs, return_token_ids: true };
   if (prompt.kind === 'text') return { path, body: { ...completion, prompt: prompt.text } };
-  return { path, body: jsonWithIds(completion, 'prompt', prompt.ids) };
+  const said = job.said?.ids;
+  const ids = said === undefined ? prompt.ids : Uint32Array.from([...prompt.ids, ...said]);
+  return { path, body: jsonWithIds(completion, 'prompt', ids) };
 }
 
 function forcedOf({ forcedOutput }: Job): string | number[] | undefined {

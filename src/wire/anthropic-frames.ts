@@ -188,6 +188,8 @@ const ERROR_TYPES: Record<ErrorCode, string> = {
   invalid_json: 'invalid_request_error',
   invalid_request: 'invalid_request_error',
   context_length_exceeded: 'invalid_request_error',
+  runaway_tool_calls: 'invalid_request_error',
+  token_budget_exceeded: 'invalid_request_error',
   unauthorized: 'authentication_error',
   forbidden: 'permission_error',
   not_found: 'not_found_error',

@@ -52,6 +52,8 @@ export function readHints(body: Json): Hints {
   const agent = optionalObject(nvext.agent_hints, 'nvext.agent_hints') ?? {};
   const control = optionalObject(nvext.session_control, 'nvext.session_control');
   const thread = optionalString(nvext.thread, 'nvext.thread');
+  const said = optionalCount(nvext.said_tokens, 'nvext.said_tokens', 0);
+  const characters = optionalCount(nvext.said_characters, 'nvext.said_characters', 0) ?? 0;
   const speculates = optionalBoolean(
     agent.speculative_prefill,
     'nvext.agent_hints.speculative_prefill',
@@ -74,7 +76,8 @@ export function readHints(body: Json): Hints {
       string(field, `nvext.extra_fields[${i}]`),
     ),
     ...(thread !== undefined && { thread }),
-    ...(speculates && { speculativePrefill: true as const }),
+    ...(said !== undefined && { saidTokens: said, saidCharacters: characters }),
+    ...(speculates !== undefined && { speculativePrefill: speculates }),
     ...(retention.us !== undefined && { retentionUs: retention.us }),
     ...(session !== undefined && session !== '' && { session }),
     ...(control?.action === 'close' && { endsSession: true as const }),

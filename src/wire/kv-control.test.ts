@@ -5,10 +5,16 @@ import { GatewayError } from '../model/error.ts';
 import { chainFields, readChain, readOutcome } from './kv-control.ts';
 
 test('a chain crosses the wire as it was, all 64 bits of each hash', () => {
+  const moved = fc.constantFrom<object>(
+    {},
+    { skip: 3 },
+    { follow: true },
+    { skip: 1, follow: true },
+  );
   const hash = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
   fc.assert(
-    fc.property(fc.array(hash, { minLength: 1, maxLength: 20 }), (some) => {
-      const chain = { kind: 'blocks' as const, hashes: BigUint64Array.from(some) };
+    fc.property(fc.array(hash, { minLength: 1, maxLength: 20 }), moved, (some, part) => {
+      const chain = { kind: 'blocks' as const, hashes: BigUint64Array.from(some), ...part };
       assert.deepEqual(readChain(JSON.parse(JSON.stringify(chainFields(chain)))), chain);
     }),
   );
@@ -25,6 +31,8 @@ test('what names no chain is refused, and the sentence names the field', () => {
     [{ thread: 7 }, /thread must be a string/],
     [{ thread: 'x'.repeat(1025) }, /thread is too long/],
     [{ thread: 'x', cacheSalt: 7 }, /cacheSalt/],
+    [{ blockHashes: ['0123456789abcdef'], skipBlocks: -1 }, /skipBlocks/],
+    [{ blockHashes: ['0123456789abcdef'], follow: 1 }, /follow/],
     [{ blockHashes: [] }, /blockHashes must not be empty/],
     [{ blockHashes: ['0123456789abcdef', '0123456789ABCDEF'] }, /blockHashes\[1\]/],
     [{ blockHashes: ['0x23456789abcdef'] }, /blockHashes\[0\]/],

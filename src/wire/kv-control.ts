@@ -1,12 +1,20 @@
 /**
  * KV control between gateway and worker, as JSON. A chain is `{thread, cacheSalt?}` or
- * `{blockHashes}`: 64-bit hashes from the first block on, each as 16 hexadecimal digits, because JSON's
+ * `{blockHashes, skipBlocks?, follow?}`: 64-bit hashes from the first block on, each as 16 hexadecimal digits, because JSON's
  * numbers do not hold 64 bits.
  */
 import type { BlockHash } from '../model/block.ts';
 import { GatewayError } from '../model/error.ts';
 import type { KvAnswer, KvChain, KvOutcome } from '../model/kv-control.ts';
-import { type Json, list, object, optionalString, wrong } from './fields.ts';
+import {
+  type Json,
+  list,
+  object,
+  optionalBoolean,
+  optionalCount,
+  optionalString,
+  wrong,
+} from './fields.ts';
 
 const HASH = /^[0-9a-f]{16}$/;
 const THREAD_CHARACTERS_MAX = 1024;
@@ -26,11 +34,22 @@ export function readChain(body: Json): KvChain {
   const hashes = list(body.blockHashes, 'blockHashes');
   if (hashes.length === 0) throw wrong('blockHashes', 'must not be empty');
   if (hashes.length > HASHES_MAX) throw wrong('blockHashes', `may hold at most ${HASHES_MAX}`);
-  return { kind: 'blocks', hashes: BigUint64Array.from(hashes, readHash) };
+  const skip = optionalCount(body.skipBlocks, 'skipBlocks', 0);
+  const follow = optionalBoolean(body.follow, 'follow');
+  return {
+    kind: 'blocks',
+    hashes: BigUint64Array.from(hashes, readHash),
+    ...(skip !== undefined && { skip }),
+    ...(follow && { follow }),
+  };
 }
 
 export function chainFields(chain: KvChain): Json {
-  if (chain.kind === 'blocks') return { blockHashes: Array.from(chain.hashes, hashText) };
+  if (chain.kind === 'blocks') {
+    const { hashes, skip = 0, follow = false } = chain;
+    const blockHashes = Array.from(hashes, hashText);
+    return { blockHashes, ...(skip > 0 && { skipBlocks: skip }), ...(follow && { follow }) };
+  }
   const { thread, salt } = chain;
   return salt === '' ? { thread } : { thread, cacheSalt: salt };
 }

@@ -47,12 +47,13 @@ function parse(input: unknown): Ask {
   }
   if (optionalBoolean(body.echo, 'echo')) throw wrong('echo', 'is not served');
   if ((optionalString(body.suffix, 'suffix') ?? '') !== '') throw wrong('suffix', 'is not served');
+  const hints = readTokenHints(body);
   const streamOptions = optionalObject(body.stream_options, 'stream_options');
   return {
     model: string(body.model, 'model'),
     prompt: readPrompt(body.prompt),
     sampling: readSampling(body),
-    outputTokensMax: optionalCount(body.max_tokens, 'max_tokens', 1),
+    outputTokensMax: optionalCount(body.max_tokens, 'max_tokens', hints.saidTokens ? 0 : 1),
     stop: stopStrings(body.stop, 'stop'),
     shape: {
       choices,
@@ -60,7 +61,7 @@ function parse(input: unknown): Ask {
       format: readTokenFormat(body),
       frame: readFrame(optionalObject(body.nvext, 'nvext')?.answer_frame),
     },
-    hints: readTokenHints(body),
+    hints,
     stream: optionalBoolean(body.stream, 'stream') ?? false,
     includeUsage:
       optionalBoolean(streamOptions?.include_usage, 'stream_options.include_usage') ?? false,

@@ -14,18 +14,35 @@ function chatToken({ text, bytes, logprob }: Likely) {
   return { token: text, logprob, bytes };
 }
 
-/** Reads the same back; undefined where there are none. */
-export function readChatLogprobs(
-  input: ChatLogprobs | null | undefined,
+/** Reads either shape back; undefined where there are none. */
+export function readLogprobs(
+  input: ChatLogprobs | CompletionLogprobs | null | undefined,
 ): TokenLogprob[] | undefined {
-  return input?.content?.map(({ top_logprobs: top, ...token }) => ({
+  if (input && 'tokens' in input) return readLists(input);
+  return (input as ChatLogprobs | undefined)?.content?.map(({ top_logprobs: top, ...token }) => ({
     ...readToken(token),
     top: (top ?? []).map(readToken),
   }));
 }
 
+/** Bytes are those of the text: of half a character they are not told. */
+function readLists({ tokens, ...of }: CompletionLogprobs): TokenLogprob[] | undefined {
+  return tokens?.map((token, i) => ({
+    ...readToken({ token, logprob: of.token_logprobs?.[i] ?? undefined }),
+    top: Object.entries(of.top_logprobs?.[i] ?? {}).map(([text, logprob]) =>
+      readToken({ token: text, logprob }),
+    ),
+  }));
+}
+
 export interface ChatLogprobs {
   content?: (ChatToken & { top_logprobs?: ChatToken[] | null })[] | null;
+}
+
+export interface CompletionLogprobs {
+  tokens?: string[];
+  token_logprobs?: (number | null)[] | null;
+  top_logprobs?: (Record<string, number> | null)[] | null;
 }
 
 interface ChatToken {

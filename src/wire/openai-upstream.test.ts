@@ -260,3 +260,23 @@ function folded(parts: readonly Part[]): Answer | undefined {
   for (const part of parts) fold.add(part);
   return fold.answer(undefined);
 }
+
+test('who called and says that it stopped, has called; an error may stand in any shape', () => {
+  const reader = new UpstreamReader(1);
+  const call = { index: 0, id: 'c', function: { name: 'f', arguments: '{}' } };
+  const said = [
+    { choices: [{ index: 0, delta: { tool_calls: [call] }, finish_reason: null }] },
+    { choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] },
+  ].flatMap((chunk) => reader.read(JSON.stringify(chunk)));
+  const done = [...said, ...reader.read('[DONE]')].at(-1);
+  assert.deepEqual(done?.kind === 'done' && done.finish, { kind: 'toolCalls' });
+  const shapes = [
+    { error: 'it broke' },
+    { error: { message: 'it broke' } },
+    { object: 'error', message: 'it broke', code: 500 },
+  ];
+  for (const shape of shapes) {
+    const [part] = new UpstreamReader(1).read(JSON.stringify(shape));
+    assert.ok(part.kind === 'error' && /it broke/.test(part.error.message));
+  }
+});

@@ -14,9 +14,10 @@ import {
   type ToolChoice,
   textOf,
 } from '../model/request.ts';
-import { type ChatLogprobs, readChatLogprobs } from './openai-logprobs.ts';
+import { type ChatLogprobs, type CompletionLogprobs, readLogprobs } from './openai-logprobs.ts';
 import { toolField } from './shape.ts';
 import { type UpstreamCall, UpstreamCalls } from './upstream-calls.ts';
+import { streamedError } from './upstream-error.ts';
 
 /** `messages`, `tools` and `tool_choice` of a chat completion. */
 export function chatFields(chat: Chat): Record<string, unknown> {
@@ -93,12 +94,14 @@ interface Chunk {
     completion_tokens_details?: { reasoning_tokens?: number | null } | null;
   } | null;
   nvext?: { engine_data?: { logits_digests?: string[] } } | null;
-  error?: { message?: string } | null;
+  /** An engine's own shapes of it are many. */
+  error?: unknown;
+  object?: unknown;
 }
 
 interface Choice {
   index?: number | null;
-  logprobs?: ChatLogprobs | null;
+  logprobs?: ChatLogprobs | CompletionLogprobs | null;
   text?: string | null;
   delta?: {
     content?: string | null;
@@ -130,7 +133,7 @@ export class UpstreamReader {
   read(data: string): Part[] {
     if (data === '[DONE]') return this.#end();
     const chunk = chunkOf(data);
-    if (chunk.error) return [this.#broken(chunk.error.message ?? 'it gave no reason')];
+    if (chunk.error || chunk.object === 'error') return [this.#failed(chunk)];
     if (chunk.usage) this.#usage = usageOf(chunk.usage);
     const digests = chunk.nvext?.engine_data?.logits_digests;
     const choices = chunk.choices ?? [];
@@ -152,7 +155,9 @@ export class UpstreamReader {
     const { finish_reason: reason } = choice;
     if (reason === 'abort' || reason === 'error') return [...parts, this.#broken('it broke off')];
     if (!reason) return parts;
-    const finish = finishOf(reason, choice.stop_reason);
+    // Some say that they stopped where they called: whoever asked has to run the call.
+    const called = reason === 'stop' && this.#calls.get(index)?.hasBegun === true;
+    const finish = called ? CALLED : finishOf(reason, choice.stop_reason);
     this.#finishes.set(index, finish);
     if (this.#choices > 1) parts.push({ kind: 'ended', choice: index, finish });
     return parts;
@@ -161,7 +166,7 @@ export class UpstreamReader {
   #text(choice: Choice, digests: string[] | undefined): Part[] {
     const ids = choice.token_ids ?? undefined;
     const text = choice.text ?? choice.delta?.content ?? '';
-    const logprobs = readChatLogprobs(choice.logprobs);
+    const logprobs = readLogprobs(choice.logprobs);
     if (text === '' && (ids === undefined || ids.length === 0) && logprobs === undefined) return [];
     const part: Part = { kind: 'text', text, tokens: this.#count(ids?.length ?? 1) };
     if (ids !== undefined) part.ids = ids;
@@ -177,6 +182,11 @@ export class UpstreamReader {
       this.#calls.set(choice, calls);
     }
     return calls;
+  }
+
+  #failed(chunk: Chunk): Part {
+    this.#broke = true;
+    return { kind: 'error', error: streamedError(chunk) };
   }
 
   #broken(reason: string): Part {
@@ -226,6 +236,8 @@ function usageOf(usage: NonNullable<Chunk['usage']>): Usage {
     ...(typeof reasoningTokens === 'number' && { reasoningTokens }),
   };
 }
+
+const CALLED: Finish = { kind: 'toolCalls' };
 
 function finishOf(reason: string, stop: string | number | null | undefined): Finish {
   if (reason === 'length') return { kind: 'length' };

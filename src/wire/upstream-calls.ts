@@ -33,6 +33,11 @@ export class UpstreamCalls {
     return this.#ready(false);
   }
 
+  /** Whether any was told. */
+  get hasBegun(): boolean {
+    return this.#told > 0;
+  }
+
   /** All that waits. */
   end(): Part[] {
     return this.#ready(true);

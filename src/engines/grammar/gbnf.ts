@@ -114,8 +114,8 @@ function inText(character: string): string {
   return /[ !#-[\]-~]/.test(character) ? character : escaped(character.codePointAt(0) ?? 0);
 }
 
+/** Never `\x`: llama.cpp reads two digits behind it, XGrammar (vLLM, SGLang) as many as there are. */
 function escaped(code: number): string {
   const hex = code.toString(16).toUpperCase();
-  if (code <= 0xff) return `\\x${hex.padStart(2, '0')}`;
   return code <= 0xffff ? `\\u${hex.padStart(4, '0')}` : `\\U${hex.padStart(8, '0')}`;
 }

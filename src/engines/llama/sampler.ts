@@ -98,15 +98,28 @@ export class SequenceSampler {
   constructor(parts: SamplerParts) {
     const { llama, vocab, wants } = parts;
     this.#parts = parts;
-    this.#chain = chainOf(parts);
+    const { chain, draw } = chainOf(parts);
+    this.#chain = chain;
+    if (draw !== undefined) for (const _ of wants.said) parts.candidates().draw(draw);
     for (const id of wants.recent) llama.sampler_accept(this.#chain, id);
     this.#banned = wants.banned;
     if (wants.grammar === undefined) return;
     this.#banned = [...wants.banned, ...parts.controls().filter((id) => !wants.endTokens.has(id))];
     takeComplaints();
     const grammar = llama.sampler_init_grammar(vocab, wants.grammar, 'root');
-    if (grammar !== null) this.#grammar = grammar;
-    else this.#refused = `llama.cpp does not take the grammar: ${reason()}.`;
+    if (grammar === null) {
+      this.#refused = `llama.cpp does not take the grammar: ${reason()}.`;
+      return;
+    }
+    this.#grammar = grammar;
+    for (const id of wants.said) {
+      // One that the grammar forbids would end the process.
+      if (!this.#allows(id)) {
+        this.#refused = 'What was said before does not follow the grammar.';
+        return;
+      }
+      llama.sampler_accept(grammar, id);
+    }
   }
 
   /** Nothing but the logits decides. */
@@ -171,8 +184,11 @@ export class SequenceSampler {
 
 const DEAD_END = 'No token of this model goes on as the grammar asks; make the grammar wider.';
 
-/** Penalties, then what cuts off, then temperature and the draw. */
-function chainOf({ llama, vocabularySize, sampling }: SamplerParts): Pointer {
+/** Penalties, then what cuts off, then temperature and the draw, where anybody may know its seed. */
+function chainOf({ llama, vocabularySize, sampling }: SamplerParts): {
+  chain: Pointer;
+  draw: Pointer | undefined;
+} {
   const chain = llama.sampler_chain_init(llama.sampler_chain_default_params());
   const add = (sampler: Pointer) => llama.sampler_chain_add(chain, sampler);
   const { repetitionPenalty, frequencyPenalty, presencePenalty, temperature } = sampling;
@@ -182,14 +198,15 @@ function chainOf({ llama, vocabularySize, sampling }: SamplerParts): Pointer {
   }
   if (temperature === 0) {
     add(llama.sampler_init_greedy());
-    return chain;
+    return { chain, draw: undefined };
   }
   if (sampling.topK > 0) add(llama.sampler_init_top_k(sampling.topK));
   if (sampling.topP < 1) add(llama.sampler_init_top_p(sampling.topP, 1));
   if (sampling.minP > 0) add(llama.sampler_init_min_p(sampling.minP, 1));
   add(llama.sampler_init_temp(temperature));
-  add(llama.sampler_init_dist(sampling.seed ?? Math.floor(Math.random() * 2 ** 32)));
-  return chain;
+  const draw = llama.sampler_init_dist(sampling.seed ?? Math.floor(Math.random() * 2 ** 32));
+  add(draw);
+  return { chain, draw: sampling.seed === undefined ? undefined : draw };
 }
 
 function hasPenalties(given: Sampling): boolean {
