@@ -72,6 +72,17 @@ export class Book {
     return this.#byRequest.size;
   }
 
+  /** Undefined where it does not run. */
+  get(request: RequestId): Readonly<Booking> | undefined {
+    return this.#byRequest.get(request);
+  }
+
+  /** What runs there. */
+  on(worker: WorkerId): RequestId[] {
+    const page = this.#pages.get(worker);
+    return page === undefined ? [] : Array.from(page.bookings(), ({ request }) => request);
+  }
+
   count(worker: WorkerId): number {
     return this.#pages.get(worker)?.requests ?? 0;
   }

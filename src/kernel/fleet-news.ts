@@ -6,11 +6,11 @@ import type { Confidence } from './confidence.ts';
 import type { ExactIndex } from './index/exact.ts';
 import type { PredictedIndex } from './index/predicted.ts';
 import type { Queues } from './queue/queues.ts';
-import type { Replicator } from './route/replicate.ts';
+import type { Moves } from './route/moves.ts';
 import type { Underway } from './underway.ts';
 import type { Workers } from './workers.ts';
 
-type OfFleet = 'workerJoined' | 'workerLeft' | 'healthChanged' | 'drainChanged';
+type OfFleet = 'workerJoined' | 'workerLeft' | 'healthChanged' | 'drainChanged' | 'probed';
 type OfBlocks = 'blocksStored' | 'blocksRemoved' | 'blocksCleared' | 'feedLost';
 
 interface Books {
@@ -19,7 +19,7 @@ interface Books {
   predicted: PredictedIndex;
   confidence: Confidence;
   underway: Underway;
-  replicator: Replicator;
+  moves: Moves;
   queues: Queues;
 }
 
@@ -46,6 +46,8 @@ export class FleetNews {
       case 'drainChanged':
         workers.set(fact.worker, { draining: fact.draining });
         break;
+      case 'probed':
+        break; // Who keeps circuits heard it before.
       default:
         unreachable(fact);
     }
@@ -69,10 +71,10 @@ export class FleetNews {
   }
 
   #left(worker: WorkerId): void {
-    const { workers, confidence, replicator, queues } = this.#parts;
+    const { workers, confidence, moves, queues } = this.#parts;
     workers.left(worker);
     confidence.left(worker);
-    replicator.left(worker);
+    moves.left(worker);
     queues.idle.workerLeft(worker);
     this.#forgetBlocks(worker);
   }

@@ -10,16 +10,19 @@
  */
 import { must, unreachable } from '../base/assert.ts';
 import type { Prng } from '../base/prng.ts';
-import type { RequestId } from '../model/ids.ts';
+import type { RequestId, TenantId } from '../model/ids.ts';
 import type { Arrival, Fact, Order } from '../model/kernel-io.ts';
 import { Book } from './book.ts';
 import { Confidence } from './confidence.ts';
 import { FleetNews } from './fleet-news.ts';
 import { Gating } from './gate/gating.ts';
+import { Wellness } from './health/wellness.ts';
 import { ExactIndex } from './index/exact.ts';
 import { PredictedIndex } from './index/predicted.ts';
+import { Lifetime } from './lifetime/lifetime.ts';
 import { Placing } from './placing.ts';
 import type { Policy } from './policy.ts';
+import { Ahead } from './program/ahead.ts';
 import { Programs } from './program/programs.ts';
 import { workUs } from './queue/forecast.ts';
 import { outlookFor } from './queue/outlook.ts';
@@ -27,6 +30,7 @@ import { Queues } from './queue/queues.ts';
 import * as refusal from './queue/refusal.ts';
 import type { Waiter } from './queue/waiting.ts';
 import { isHopeless, whyNobody } from './route/filter.ts';
+import { Moves } from './route/moves.ts';
 import { makePolicy } from './route/policies.ts';
 import { Replicator } from './route/replicate.ts';
 import { Threads } from './session/threads.ts';
@@ -51,7 +55,10 @@ const IDLE_BLIND: ReadonlySet<Fact['kind']> = new Set([
 export class Kernel {
   /** What is known of KV, for those who ask. */
   readonly whereabouts: Whereabouts;
+  /** What threads do, for those who ask, and how long their KV stays. */
+  readonly lifetime: Lifetime;
   readonly #settings: KernelSettings;
+  readonly #known: Parameters<typeof workerReports>[0];
   readonly #workers: Workers;
   readonly #book = new Book();
   readonly #exact: ExactIndex;
@@ -62,8 +69,11 @@ export class Kernel {
   readonly #queues: Queues;
   readonly #gating: Gating;
   readonly #placing: Placing;
+  readonly #moves: Moves;
   readonly #replicator: Replicator;
   readonly #news: FleetNews;
+  readonly #wellness: Wellness;
+  readonly #ahead: Ahead;
 
   /** Throws where there is no policy of the given name. */
   constructor(given: { settings: KernelSettings; rng: Prng }) {
@@ -79,36 +89,32 @@ export class Kernel {
     const indexes = { exact: this.#exact, predicted: this.#predicted };
     this.#confidence = new Confidence(settings, indexes);
     this.whereabouts = new Whereabouts({ ...indexes, workers: this.#workers });
-    this.#queues = new Queues(
-      {
-        requestsMax: settings.queueRequestsMax,
-        waitUsMax: settings.queueUsMax,
-        programsMax: settings.threadsMax,
-      },
-      { workers: this.#workers, siblings: (request) => this.#gating.siblings(request) },
-    );
+    const weightOf = (tenant: TenantId) => settings.tenantWeights?.get(tenant) ?? 1;
+    this.#queues = new Queues(settings, {
+      workers: this.#workers,
+      siblings: (request) => this.#gating.siblings(request),
+      weightOf,
+    });
     this.#gating = new Gating({
       ...{ workers: this.#workers, threads: this.#threads, programs: new Programs(settings) },
       outputTokens: () => this.#placing.typical.outputTokens,
+      weightOf,
     });
-    this.#replicator = new Replicator(
-      {
-        workers: this.#workers,
-        exact: this.#exact,
-        underway: this.#underway,
-        waits: (request) => this.#queues.has(request),
-      },
-      { movesMax: settings.kvMovesMax },
-    );
-    const known = {
-      ...{ ...indexes, workers: this.#workers, confidence: this.#confidence },
-      ...{ underway: this.#underway, replicator: this.#replicator },
-    };
+    const books = { workers: this.#workers, exact: this.#exact, underway: this.#underway };
+    this.#moves = new Moves(books, { movesMax: settings.kvMovesMax });
+    const waits = (request: RequestId) => this.#queues.has(request);
+    this.#replicator = new Replicator({ ...books, moves: this.#moves, waits });
+    const known = { ...indexes, ...books, confidence: this.#confidence, moves: this.#moves };
+    this.#known = known;
+    this.#wellness = new Wellness({ workers: this.#workers, book: this.#book }, settings);
     this.#news = new FleetNews({ ...known, queues: this.#queues });
     this.#placing = new Placing(
       { ...known, book: this.#book, threads: this.#threads, rng: given.rng },
       { ...settings, policy: this.#policyNamed(settings.policy) },
     );
+    const placed = { ...known, threads: this.#threads, placing: this.#placing };
+    this.#ahead = new Ahead(placed);
+    this.lifetime = new Lifetime(placed, settings);
     this.#gating.gateOf(this.#placing.policy);
   }
 
@@ -120,6 +126,21 @@ export class Kernel {
     const orders: Order[] = [];
     this.#placing.policy.hears?.(nowUs, fact);
     this.#gating.hears(nowUs, fact);
+    this.#wellness.hears(nowUs, fact, orders);
+    this.#ahead.hears(nowUs, fact, orders);
+    this.lifetime.hears(nowUs, fact);
+    this.#act(nowUs, fact, orders);
+    if (!IDLE_BLIND.has(fact.kind)) this.#serveIdle(nowUs, orders);
+    this.#ahead.decided(nowUs, orders);
+    this.#gating.decided(nowUs, orders);
+    this.lifetime.decided(nowUs, orders);
+    const sickUs = this.#wellness.nextUs;
+    const wakeUs = Math.min(this.#queues.nextUs(nowUs), this.#gating.nextUs(nowUs), sickUs);
+    if (Number.isFinite(wakeUs)) orders.push({ kind: 'wake', atUs: wakeUs });
+    return orders;
+  }
+
+  #act(nowUs: number, fact: Fact, orders: Order[]): void {
     switch (fact.kind) {
       case 'arrived':
         this.#arrived(nowUs, fact.request, orders);
@@ -155,6 +176,7 @@ export class Kernel {
       case 'workerLeft':
       case 'healthChanged':
       case 'drainChanged':
+      case 'probed':
         this.#news.ofFleet(fact);
         this.#serveWaiting(nowUs, orders);
         break;
@@ -170,20 +192,18 @@ export class Kernel {
         this.#serveWaiting(nowUs, orders);
         break;
       case 'replicated':
-        this.#replicator.ended(nowUs, fact);
+        this.#moves.ended(nowUs, fact);
+        break;
+      case 'kept':
+      case 'foreseen':
         break;
       case 'ticked':
         this.#expire(nowUs, orders);
-        this.#serveLine(nowUs, orders);
+        this.#serveWaiting(nowUs, orders);
         break;
       default:
         unreachable(fact);
     }
-    if (!IDLE_BLIND.has(fact.kind)) this.#serveIdle(nowUs, orders);
-    this.#gating.decided(nowUs, orders);
-    const wakeUs = Math.min(this.#queues.nextUs(nowUs), this.#gating.nextUs(nowUs));
-    if (Number.isFinite(wakeUs)) orders.push({ kind: 'wake', atUs: wakeUs });
-    return orders;
   }
 
   state(nowUs: number): KernelState {
@@ -194,20 +214,14 @@ export class Kernel {
       gatedPrograms: this.#gating.countPrograms(this.#queues.line.inOrder()),
       running: this.#book.size,
       liveThreads: this.#threads.liveCount(),
-      workers: workerReports({
-        ...{ workers: this.#workers, confidence: this.#confidence },
-        ...{ exact: this.#exact, predicted: this.#predicted },
-      }),
+      workers: workerReports(this.#known),
     };
   }
 
   check(): void {
-    this.#book.check();
-    this.#exact.check();
-    this.#predicted.check();
-    this.#threads.check();
-    this.#placing.check();
-    this.#replicator.check();
+    const known = [this.#book, this.#exact, this.#predicted, this.#threads, this.lifetime];
+    const deciding = [this.#placing, this.#replicator, this.#moves, this.#ahead];
+    for (const part of [...known, ...deciding]) part.check();
     this.#confidence.check(this.#book.size);
     this.#underway.check(this.#book.size);
     this.#gating.check(this.#book.size + this.#queues.size);
@@ -224,7 +238,7 @@ export class Kernel {
       return;
     }
     this.#serve(nowUs, waiter, orders);
-    if (request.whenIdle) return;
+    if (request.whenIdle || !this.#placing.policy.movesKv) return;
     const copy = this.#replicator.arrived(nowUs, request);
     if (copy !== undefined) orders.push(copy);
   }
@@ -278,7 +292,8 @@ export class Kernel {
     const admission = this.#gating.admit(nowUs, waiter);
     if (admission.kind === 'held') return 'held';
     const among = admission.kind === 'some' ? admission.workers : undefined;
-    const decision = this.#placing.place(nowUs, waiter, among);
+    const isKin = this.#gating.siblings(waiter.request) > 1;
+    const decision = this.#placing.place(nowUs, waiter, { orders, among, isKin });
     if (decision === undefined) return 'full';
     this.#queues.served(waiter, decision, this.#workers.get(decision.chosen)?.worker.slots ?? 1);
     const { id } = waiter.request;
@@ -314,13 +329,8 @@ export class Kernel {
   #failed(nowUs: number, fact: Extract<Fact, { kind: 'failed' }>, orders: Order[]): void {
     const ended = this.#ended(nowUs, fact.request, undefined);
     if (ended === undefined || !fact.retry) return;
-    const { waiter } = ended;
-    if (waiter.attempt >= this.#settings.attemptsMax) {
-      orders.push(refusal.spent(waiter.request, waiter.attempt));
-      return;
-    }
-    const excluded = new Set([...waiter.excluded, fact.worker]);
-    this.#serve(nowUs, { ...waiter, excluded, attempt: waiter.attempt + 1 }, orders);
+    const waiter = this.#wellness.retries.next(ended.waiter, fact, orders);
+    if (waiter !== undefined) this.#serve(nowUs, waiter, orders);
   }
 
   #ended(nowUs: number, request: RequestId, answer: Parameters<Placing['ended']>[2]) {
@@ -329,16 +339,18 @@ export class Kernel {
     return ended;
   }
 
-  /** Where one found no room, nobody who needs as much finds any. */
+  /** Whoever finds no room may be meant for some workers only: others may find some elsewhere. */
   #serveWaiting(nowUs: number, orders: Order[]): void {
-    const full = new Map<string, number>();
+    const full = new Set<string>();
+    const models = this.#queues.modelsInTurn;
     for (const waiter of this.#queues.inTurn(nowUs)) {
-      const { model, promptTokens, wants } = waiter.request;
-      if (promptTokens >= (full.get(model) ?? Number.POSITIVE_INFINITY)) continue;
+      const { id, model } = waiter.request;
+      if (full.size === models) break;
+      if (full.has(model)) continue;
       const found = this.#place(nowUs, waiter, orders);
-      if (found === 'placed') this.#queues.slots.remove(waiter.request.id);
+      if (found === 'placed') this.#queues.slots.remove(id);
       else if (found === 'held') this.#queues.toLine(waiter);
-      else if (wants === undefined) full.set(model, promptTokens);
+      else if (!this.#placing.hasRoom(model)) full.add(model);
     }
     this.#serveLine(nowUs, orders);
   }
@@ -356,11 +368,12 @@ export class Kernel {
   /** Nobody waits for these, so nobody may wait because of them. */
   #serveIdle(nowUs: number, orders: Order[]): void {
     const { idle } = this.#queues;
+    if (this.#queues.size === 0) this.#ahead.serve(nowUs, orders);
     while (this.#queues.size === 0) {
       const turn = idle.next(nowUs);
       if (turn === undefined) return;
       const { waiter, worker } = turn;
-      const decision = this.#placing.place(nowUs, waiter, new Set([worker]));
+      const decision = this.#placing.place(nowUs, waiter, { orders, among: new Set([worker]) });
       if (decision === undefined) return;
       idle.placed(nowUs, turn);
       orders.push({ kind: 'dispatch', request: waiter.request.id, worker, decision });

@@ -6,17 +6,18 @@ import { assert, must } from '../base/assert.ts';
 import type { Prng } from '../base/prng.ts';
 import { RunningMean } from '../base/running-mean.ts';
 import type { RequestId, WorkerId } from '../model/ids.ts';
-import type { Candidate, Decision } from '../model/kernel-io.ts';
+import type { Arrival, Candidate, Decision, DecodeStage, Order } from '../model/kernel-io.ts';
 import type { Book, Booking } from './book.ts';
 import type { Confidence } from './confidence.ts';
 import type { ExactIndex } from './index/exact.ts';
 import type { PredictedIndex } from './index/predicted.ts';
 import { type Policy, type Seen, seenAs } from './policy.ts';
 import type { Waiter } from './queue/waiting.ts';
+import { besideKin } from './route/kin.ts';
 import { learn } from './route/learning.ts';
-import type { Replicator } from './route/replicate.ts';
+import { type Moves, savingUs } from './route/moves.ts';
 import { shortlist } from './route/shortlist.ts';
-import { Survey, type Typical } from './route/survey.ts';
+import { type First, Survey, type Typical } from './route/survey.ts';
 import type { Thread, Threads } from './session/threads.ts';
 import type { Underway } from './underway.ts';
 import type { WorkerState, Workers } from './workers.ts';
@@ -29,8 +30,18 @@ export interface PlacingParts {
   confidence: Confidence;
   underway: Underway;
   threads: Threads;
-  replicator: Replicator;
+  moves: Moves;
   rng: Prng;
+}
+
+/** How a request is placed. */
+interface Place {
+  /** What else is to be done goes here. */
+  orders: Order[];
+  /** Nobody but these; undefined: anybody. */
+  among?: ReadonlySet<WorkerId> | undefined;
+  /** Others of its program wait or run. */
+  isKin?: boolean;
 }
 
 /** A request that runs, beside its booking. */
@@ -84,27 +95,44 @@ export class Placing {
     return { outputTokens: this.#outputTokens.mean, prefillUs: this.#prefillUs.mean };
   }
 
-  /** Undefined where nobody, or nobody `among` those, has room for it. */
-  place(nowUs: number, waiter: Waiter, among?: ReadonlySet<WorkerId>): Decision | undefined {
+  /** Whether anybody who serves the model, or `among` those, has room for one more. */
+  hasRoom(model: string, among?: ReadonlySet<WorkerId>): boolean {
+    const { workers } = this.#parts;
+    for (const state of workers.serving(model)) {
+      const isMeant = among === undefined || among.has(state.worker.id);
+      if (isMeant && this.#survey.hasRoom(state)) return true;
+    }
+    return false;
+  }
+
+  /**
+   * Undefined where nobody, or nobody `among` those, has room for it. KV that goes there first is
+   * ordered.
+   */
+  place(nowUs: number, waiter: Waiter, { orders, among, isKin }: Place): Decision | undefined {
     const { request } = waiter;
-    const all = this.#survey.able(nowUs, waiter, this.typical);
-    const able = among === undefined ? all : all.filter(({ worker }) => among.has(worker.id));
-    if (able.length === 0) return undefined;
+    if (!this.hasRoom(request.model, among)) return undefined;
+    const { movesKv } = this.policy;
+    const all = this.#survey.able(nowUs, waiter, this.typical, { among, movesKv });
+    if (all.length === 0) return undefined;
     if (this.#inStages && !request.whenIdle && waiter.prefilledOn === undefined) {
       const first = this.#survey.first(waiter);
       if (first !== undefined) return this.#placeFirst(nowUs, waiter, first);
     }
     const { policy } = this;
+    const able = isKin && policy.view === 'price' ? besideKin(all, request.promptTokens) : all;
     const seen = this.#seen;
     seen.length = 0;
     for (const { worker, load, candidate } of able) {
       seen.push(seenAs(policy, worker, { requests: load.requests, candidate }));
     }
     const chosen = policy.choose(request, seen, this.#parts.rng);
-    const state = able.find(({ worker }) => worker.id === chosen);
-    const { candidate, worker } = must(state, 'a policy chooses among those it sees');
+    const found = able.find(({ worker }) => worker.id === chosen);
+    const state = must(found, 'a policy chooses among those it sees');
+    const { candidate, worker } = state;
     const giver = this.#survey.giverFor(waiter, worker);
-    const stage = giver && ({ kind: 'decode', from: giver.worker.id } as const);
+    const stage = giver && decodeStage(request, giver, state);
+    if (candidate.brings !== undefined) orders.push(this.#bring(nowUs, request, state));
     this.#reserve(nowUs, waiter, { candidate, stage });
     return {
       policy: policy.name,
@@ -182,8 +210,21 @@ export class Placing {
     assert(this.#running.size === this.#parts.book.size, 'each running request is booked');
   }
 
-  #placeFirst(nowUs: number, waiter: Waiter, { candidate }: WorkerState): Decision {
-    const stage = { kind: 'prefill' } as const;
+  /** What of the thread lies elsewhere goes with it; a prefix of others stays there as well. */
+  #bring(nowUs: number, request: Arrival, to: WorkerState): Order {
+    const { moves, threads } = this.#parts;
+    const { giver, heldTokens: held } = this.#survey.bringing(to);
+    const blocks = Math.min(giver.blocks, request.hashes.length);
+    const usMax = savingUs(to, { all: blocks * request.blockTokens, held });
+    const thread = threads.of(request);
+    const leaves = thread?.home === giver.state.worker.id && thread.running === 0;
+    const order = moves.begin(nowUs, request, { giver, to, blocks, usMax, leaves });
+    to.candidate.awaits = order.move;
+    return order;
+  }
+
+  #placeFirst(nowUs: number, waiter: Waiter, { state: { candidate }, next }: First): Decision {
+    const stage = { kind: 'prefill', next } as const;
     this.#reserve(nowUs, waiter, { candidate, stage });
     return {
       policy: this.policy.name,
@@ -209,7 +250,7 @@ export class Placing {
       decoding: beside,
     });
     const tookUs = first.atUs - dispatchedUs - ownUs;
-    if (tookUs > 0) this.#parts.replicator.sawTransfer(worker, broughtTokens, tookUs);
+    if (tookUs > 0) this.#parts.moves.sawTransfer(worker, broughtTokens, tookUs);
   }
 
   #reserve(
@@ -230,8 +271,9 @@ export class Placing {
       ...{ promptTokens, matchedTokens, hostTokens, diskTokens },
       whenIdle: request.whenIdle,
     });
-    // A thread sits where its answers are made.
-    const thread = stage?.kind === 'prefill' ? undefined : threads.of(request);
+    // A thread sits where its answers are made, and where somebody waits for them.
+    const sits = stage?.kind !== 'prefill' && !request.whenIdle;
+    const thread = sits ? threads.of(request) : undefined;
     if (thread !== undefined) threads.placed(thread, worker, { promptTokens, matchedTokens });
     const awaits = candidate.awaits !== undefined;
     const broughtTokens = stage?.kind === 'decode' ? (candidate.broughtTokens ?? 0) : 0;
@@ -242,4 +284,16 @@ export class Placing {
     }
     if (stage?.kind !== 'prefill') this.policy.placed?.(request, worker);
   }
+}
+
+/** What is brought there may take as long as computing it there would. */
+function decodeStage(
+  { promptTokens }: Arrival,
+  giver: WorkerState,
+  { candidate, curve, load }: WorkerState,
+): DecodeStage {
+  const work = { uncachedTokens: candidate.broughtTokens ?? 0, contextTokens: promptTokens };
+  const nothing = { hostTokens: 0, diskTokens: 0 };
+  const computeUs = curve.prefillUs({ ...work, ...nothing, decoding: load.decoding });
+  return { kind: 'decode', from: giver.worker.id, usMax: Math.ceil(computeUs) };
 }

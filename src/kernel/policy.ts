@@ -16,6 +16,13 @@ export interface Policy {
   placed?(request: Arrival, worker: WorkerId): void;
   /** Which programs may run at once; without one, all that find a slot. */
   gate?: ((view: GateView) => Gate) | undefined;
+  /**
+   * What it also says of how long threads' KV stays. `ended`: what nobody comes back for goes first;
+   * `all`: so does what is least worth keeping, as room is needed. Undefined: engines' own order.
+   */
+  readonly keepsKv?: 'ended' | 'all' | undefined;
+  /** Whether KV is copied from worker to worker for what it places. */
+  readonly movesKv?: true | undefined;
   /** What became of requests and workers, before the kernel acts on it: for books of its own. */
   hears?(nowUs: number, fact: Fact): void;
 }

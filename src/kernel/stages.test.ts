@@ -14,9 +14,11 @@ test('a long prompt that nobody has is computed apart, and answered where its KV
   fleet.busy('d0', 4);
   fleet.busy('d1', 4);
   const first = fleet.asks({ blocks: 1000 });
-  assert.deepEqual([first.worker, first.decision.stage], ['p', { kind: 'prefill' }]);
+  assert.deepEqual([first.worker, first.decision.stage?.kind], ['p', 'prefill']);
   const second = fleet.prefilled(first.request);
-  assert.deepEqual(second?.decision.stage, { kind: 'decode', from: 'p' });
+  const stage = second?.decision.stage;
+  assert.ok(second !== undefined && stage?.kind === 'decode' && stage.from === 'p');
+  assert.ok(stage.usMax > 0, 'there is a time for bringing it');
   const { worker, decision } = second;
   const chosen = decision.candidates.find((one) => one.worker === worker);
   assert.equal(chosen?.broughtTokens, 1000 * BLOCK_TOKENS);
@@ -32,7 +34,9 @@ test('a short tail stays with whoever holds the rest; what it lacks alone is bro
   const { worker, decision } = fleet.asks({ blocks: 1000 });
   assert.deepEqual([worker, decision.stage], ['d0', undefined]);
   const long = fleet.asks({ blocks: 3000 });
-  assert.deepEqual(long.decision.stage, { kind: 'prefill' });
+  // The last one is being computed there: it counts as held.
+  const next = { worker: id('d0'), heldTokens: 1000 * BLOCK_TOKENS };
+  assert.deepEqual(long.decision.stage, { kind: 'prefill', next });
   const answer = fleet.prefilled(long.request);
   assert.equal(answer?.worker, 'd0');
   const chosen = answer?.decision.candidates.find((one) => one.worker === 'd0');
@@ -88,6 +92,37 @@ test('a stage that fails, loses its worker or its client leaves nothing behind',
   fleet.tell({ kind: 'workerLeft', worker: id('p') });
   const whole = fleet.prefilled(orphan);
   assert.ok(whole !== undefined && whole.decision.stage === undefined, 'its KV left with it');
+});
+
+test('where nobody is left who answers, those that compute prompts do; then never again', () => {
+  const fleet = new Fleet();
+  const long = () => fleet.asks({ blocks: 1000, chain: ++fleet.chains });
+  fleet.busy('d0', 4);
+  fleet.busy('d1', 4);
+  assert.equal(long().decision.stage?.kind, 'prefill');
+  const began = long();
+  assert.equal(began.worker, 'p');
+  fleet.tell({ kind: 'healthChanged', worker: id('d0'), healthy: false });
+  fleet.tell({ kind: 'workerLeft', worker: id('d1') });
+  const alone = long();
+  assert.deepEqual([alone.worker, alone.decision.stage], ['p', undefined]);
+  const whole = fleet.prefilled(began.request);
+  assert.deepEqual([whole?.worker, whole?.decision.stage], ['p', undefined], 'it is there already');
+  fleet.tell({ kind: 'healthChanged', worker: id('d0'), healthy: true });
+  assert.notDeepEqual([long().worker, long().decision.stage], ['p', undefined]);
+  fleet.tell({ kind: 'drainChanged', worker: id('d0'), draining: true });
+  assert.equal(long().worker, 'p');
+});
+
+test('a worker for answers computes what is short, and all of it where nobody is left for prompts', () => {
+  const fleet = new Fleet({ roles: { p: 'prefill', d0: 'decode', d1: 'decode' } });
+  assert.notEqual(fleet.asks({ blocks: 10 }).worker, 'p');
+  fleet.busy('d0', 4);
+  fleet.busy('d1', 4);
+  assert.equal(fleet.asks({ blocks: 1000, chain: 2 }).worker, 'p');
+  fleet.tell({ kind: 'healthChanged', worker: id('p'), healthy: false });
+  const { worker, decision } = fleet.asks({ blocks: 1000, chain: 3 });
+  assert.ok(worker !== 'p' && decision.stage === undefined);
 });
 
 test('transfers that take longer than computing are given up, and tried no more', () => {
@@ -149,9 +184,17 @@ class Fleet {
   readonly #kernel: Kernel;
   #nowUs = 0;
   #requests = 0;
+  chains = 0;
 
-  constructor(given: { inStages?: boolean; layouts?: Record<string, string | undefined> } = {}) {
+  constructor(
+    given: {
+      inStages?: boolean;
+      layouts?: Record<string, string | undefined>;
+      roles?: Record<string, WorkerRules['role']>;
+    } = {},
+  ) {
     const { inStages = true, layouts = { p: 'kv', d0: 'kv', d1: 'kv' } } = given;
+    const { roles = { p: 'prefill' } } = given;
     const { limits } = Config.parse({});
     const settings = { ...limits, policy: 'stator', inStages, kvMovesMax: 0 };
     this.#kernel = new Kernel({ settings, rng: new Prng(1) });
@@ -167,7 +210,7 @@ class Fleet {
         hasEvents: true,
         class: 'c',
         kvLayout,
-        rules: name === 'p' ? PROMPTS_ONLY : undefined,
+        rules: roles[name] && { ...ANYBODY, role: roles[name] },
         prefill: { perTokenUs: 100, perTokenContextUs: 0 },
         decode: { stepUs: 5000, perSequenceUs: 300 },
       };
@@ -242,9 +285,9 @@ class Fleet {
   }
 }
 
-const PROMPTS_ONLY: WorkerRules = {
+const ANYBODY: WorkerRules = {
   adapters: [],
-  role: 'prefill',
+  role: 'both',
   tenants: [],
   taints: [],
   labels: {},

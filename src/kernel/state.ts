@@ -23,6 +23,10 @@ interface WorkerReport {
   mode: WorkerMode;
   confidence: Evidence;
   requests: number;
+  /** Those that give way to all others, which `requests` does not count. */
+  idleRequests: number;
+  /** As its answers show: `trial`: one request at a time, `unfit`: none. */
+  fitness: 'fit' | 'trial' | 'unfit';
   indexedBlocks: number;
   blockTokens: number;
   liveThreads: number;
@@ -38,7 +42,7 @@ export function workerReports(parts: {
   confidence: Confidence;
 }): WorkerReport[] {
   return [...parts.workers.values()].map(
-    ({ worker, healthy, draining, mode, load, live, curve }) => {
+    ({ worker, healthy, draining, fitness = 'fit', mode, load, live, curve }) => {
       const { id, blockTokens } = worker;
       const index = mode === 'exact' ? parts.exact : parts.predicted;
       return {
@@ -48,6 +52,8 @@ export function workerReports(parts: {
         mode,
         confidence: parts.confidence.evidence(id),
         requests: load.requests,
+        idleRequests: load.idleRequests,
+        fitness,
         indexedBlocks: index.count(id),
         blockTokens,
         liveThreads: live.threads,

@@ -12,6 +12,10 @@ export interface WorkerState {
   healthy: boolean;
   /** Takes nothing new; what runs there ends. */
   draining: boolean;
+  /** As its answers show (health/): `trial`: it gets one request at a time; undefined: `fit`. */
+  fitness?: 'fit' | 'trial' | 'unfit';
+  /** It computes prompts for others, of whom nobody is left: it answers too. */
+  standsIn?: boolean | undefined;
   mode: WorkerMode;
   /** What is booked and who sits there, live. */
   readonly load: Load;
@@ -60,6 +64,7 @@ export class Workers {
       if (worker.rules !== undefined) served.ruled++;
       if (worker.kvLayout !== undefined) served.movers++;
     }
+    this.#rearrange(worker);
   }
 
   left(id: WorkerId): void {
@@ -78,6 +83,7 @@ export class Workers {
       }
       this.#byModel.set(model, served);
     }
+    this.#rearrange(state.worker);
     this.#parts.book.workerLeft(id);
     this.#parts.threads.workerLeft(id);
   }
@@ -89,7 +95,9 @@ export class Workers {
   /** News of a worker; of one that has left they are none. */
   set(worker: WorkerId, news: Partial<Pick<WorkerState, 'healthy' | 'draining'>>): void {
     const state = this.#states.get(worker);
-    if (state !== undefined) Object.assign(state, news);
+    if (state === undefined) return;
+    Object.assign(state, news);
+    this.#rearrange(state.worker);
   }
 
   /** In the order they joined. */
@@ -116,6 +124,18 @@ export class Workers {
     return this.#states.values();
   }
 
+  /** Where nobody is left who answers, those that compute prompts do it. */
+  #rearrange({ models }: Worker): void {
+    for (const model of models) {
+      const served = this.#byModel.get(model);
+      if (served === undefined || served.ruled === 0) continue;
+      const isLeft = served.states.some(
+        (state) => !isPrefiller(state) && state.healthy && !state.draining,
+      );
+      for (const state of served.states) if (isPrefiller(state)) state.standsIn = !isLeft;
+    }
+  }
+
   #curveOf(worker: Worker): Curve {
     // Without a class it shares with nobody.
     const key = worker.class ?? `worker ${worker.id}`;
@@ -126,6 +146,10 @@ export class Workers {
     }
     return curve;
   }
+}
+
+export function isPrefiller({ worker }: Pick<WorkerState, 'worker'>): boolean {
+  return worker.rules?.role === 'prefill';
 }
 
 interface Served {

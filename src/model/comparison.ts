@@ -9,6 +9,7 @@ export const DEFINITIONS = {
   e2eMs: 'end - arrival (live: sending)',
   hitRatio: 'cached / prompt tokens, as the engine reported',
   prefillTokens: 'prompt tokens - cached tokens: what was computed',
+  recomputedTokens: 'of what was computed, what had been computed before; where that is known',
   goodputPerS: 'requests per second that meet every SLO listed',
   sessionsPerHour: 'sessions / time from first arrival to last completion',
   slowdown: "a session's makespan / its makespan alone; unfinished sessions count at their age",
@@ -66,6 +67,7 @@ export interface PolicyFigures {
   promptTokens: number;
   cachedTokens: number;
   prefillTokens: number;
+  recomputedTokens?: number;
   outputTokens: number;
   hitRatio: number;
   ttftMs: Spread;

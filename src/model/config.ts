@@ -3,40 +3,12 @@
  * The JSON Schema in docs/contract/ is made from here.
  */
 import { z } from 'zod';
+import { RunawayConfig, SessionStoreConfig } from './agent-config.ts';
 import { DEVICES } from './device.ts';
+import { DiscoveryConfig, ModelConfig, WorkerConfig } from './fleet-config.ts';
 
 const count = () => z.int().min(0);
 const positive = () => z.int().min(1);
-
-export const ModelConfig = z.strictObject({
-  name: z.string().min(1).describe('What clients call it.'),
-  aliases: z.array(z.string()).default([]).describe('Other names that mean the same model.'),
-  path: z
-    .string()
-    .optional()
-    .describe(
-      'A GGUF whose tokenizer and template render prompts; without it, prompts pass through.',
-    ),
-});
-
-export const WorkerConfig = z.strictObject({
-  url: z.url().describe('Base address of the engine, without /v1.'),
-  events: z
-    .string()
-    .optional()
-    .describe(
-      'Address of its KV events, if not on its card: tcp:// (ZeroMQ), nats://host:port/subject, http:// (server-sent events), or http://…/kv_cache_events (TensorRT-LLM).',
-    ),
-  replay: z.string().optional().describe('ZeroMQ address where they are asked for again.'),
-  role: z.enum(['prefill', 'decode', 'both']).default('both').describe('What it is sent.'),
-  adapters: z.array(z.string()).default([]).describe('LoRA adapters it has, by name.'),
-  tenants: z.array(z.string()).default([]).describe('Whom it is kept for; empty: everybody.'),
-  taints: z.array(z.string()).default([]).describe('Only requests that tolerate them come here.'),
-  labels: z
-    .record(z.string(), z.string())
-    .default({})
-    .describe('Where it stands and what it is, for requests that ask for it.'),
-});
 
 export const KeyConfig = z.strictObject({
   key: z.string().min(8).describe('What the client sends as bearer token or x-api-key.'),
@@ -48,6 +20,13 @@ export const KeyConfig = z.strictObject({
     .boolean()
     .default(false)
     .describe('Whether it may use /stator/v1/ beyond its own tenant.'),
+  weight: z
+    .number()
+    .positive()
+    .optional()
+    .describe(
+      "What the tenant's share counts for where several wait, the largest of its keys; else 1.",
+    ),
 });
 
 /** The gateway's `stator.yaml`. */
@@ -65,6 +44,10 @@ export const Config = z.strictObject({
     .describe('Addresses whose x-tenant-id counts, besides loopback.'),
   models: z.array(ModelConfig).default([]),
   workers: z.array(WorkerConfig).default([]),
+  discovery: z
+    .array(DiscoveryConfig)
+    .default([])
+    .describe('Where more workers are to be found, and which of them are there now.'),
   policy: z.string().default('stator').describe('Who decides where a request runs.'),
   shadows: z
     .array(z.string())
@@ -113,6 +96,9 @@ export const Config = z.strictObject({
         .describe('An engine silent for longer is taken as lost.'),
       threadsMax: positive().default(100_000).describe('Threads remembered per tenant.'),
       tenantsMax: positive().default(10_000),
+      toolsMax: positive()
+        .default(4096)
+        .describe('Tools whose times are remembered, of all tenants.'),
       sessionsBytesMax: positive()
         .default(64 * 1024 * 1024)
         .describe('Remembered of threads, for /stator/v1/sessions.'),
@@ -136,6 +122,9 @@ export const Config = z.strictObject({
       confidenceObservationsMin: positive()
         .default(20)
         .describe('Cached tokens compared before a worker is believed more, or less.'),
+      drainUs: positive()
+        .default(10_000_000)
+        .describe('What runs on a worker that is to go ends within, or goes on elsewhere.'),
       shutdownUsMax: positive().default(5_000_000).describe('Running streams may end within.'),
       promptMemoryBytes: positive()
         .default(256 * 1024 * 1024)
@@ -149,6 +138,9 @@ export const Config = z.strictObject({
       kvMovesMax: count()
         .default(2)
         .describe('Copies of KV between workers under way at once, ahead of a fan-out; 0: none.'),
+      fallbackUs: positive()
+        .default(5_000_000)
+        .describe('A model that has fallbacks is waited for so long, and no longer.'),
       outputTokensExpected: positive().default(200).describe('Before any answer was seen.'),
       healthUs: positive().default(5_000_000).describe('Between checks of a worker that is well.'),
       recheckUs: positive().default(500_000).describe('Between checks of one that is not.'),
@@ -199,6 +191,12 @@ export const Config = z.strictObject({
     })
     .prefault({})
     .describe('Only what is rendered and hashed: prompts that pass through leave as they came.'),
+  speculativePrefill: z
+    .enum(['always', 'hinted', 'never'])
+    .default('always')
+    .describe(
+      'Whose next prompt is computed ahead, as far as it is known and while its worker is idle; hinted: only where nvext.agent_hints.speculative_prefill asks for it.',
+    ),
   store: z
     .strictObject({
       responses: z
@@ -258,9 +256,11 @@ export const Config = z.strictObject({
           inFlightMax: positive().default(32).describe('Of a batch, waiting or running.'),
         })
         .prefault({}),
+      sessions: SessionStoreConfig.prefault({}),
     })
     .prefault({})
-    .describe('What is kept because clients ask for it: text, readable by its owner alone.'),
+    .describe('What outlives a request, readable by its owner alone; text because clients ask.'),
+  runaway: RunawayConfig.prefault({}).describe('When a program that got stuck is stopped.'),
   record: z
     .strictObject({
       file: z.string().min(1).describe('A recording that is there goes on.'),
@@ -275,7 +275,6 @@ export const Config = z.strictObject({
 });
 export type Config = z.infer<typeof Config>;
 export type KeyConfig = z.infer<typeof KeyConfig>;
-export type ModelConfig = z.infer<typeof ModelConfig>;
 
 /** One local worker. */
 export const WorkerSettings = z.strictObject({

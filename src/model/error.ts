@@ -7,6 +7,8 @@ export const ERRORS = {
   invalid_json: { status: 400, retryable: false, openai: 'invalid_request_error' },
   invalid_request: { status: 400, retryable: false, openai: 'invalid_request_error' },
   context_length_exceeded: { status: 400, retryable: false, openai: 'invalid_request_error' },
+  runaway_tool_calls: { status: 400, retryable: false, openai: 'invalid_request_error' },
+  token_budget_exceeded: { status: 400, retryable: false, openai: 'invalid_request_error' },
   unauthorized: { status: 401, retryable: false, openai: 'authentication_error' },
   forbidden: { status: 403, retryable: false, openai: 'permission_error' },
   not_found: { status: 404, retryable: false, openai: 'not_found_error' },

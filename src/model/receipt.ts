@@ -4,6 +4,20 @@ import { ERRORS, type ErrorCode } from './error.ts';
 
 const us = () => z.int().min(0);
 
+export const KvAction = z.strictObject({
+  wish: z.enum(['retain', 'release', 'demote', 'prefetch']),
+  worker: z.string(),
+  tier: z.enum(['device', 'host', 'disk']).optional(),
+  ttlUs: z.number().min(0).optional(),
+  answer: z
+    .enum(['accepted', 'clipped', 'deferred', 'rejected', 'missing'])
+    .nullable()
+    .describe('Null: it was not carried out, or its worker could not be asked.'),
+  tokens: z.int().min(0).describe('Leading tokens of which it is so.'),
+  tookUs: us(),
+});
+export type KvAction = z.infer<typeof KvAction>;
+
 export const Receipt = z.strictObject({
   id: z.string(),
   request: z.string().describe('x-request-id'),
@@ -44,6 +58,10 @@ export const Receipt = z.strictObject({
       worker: z.string(),
       queuedUs: us(),
       eligible: z.int().min(0).describe('Workers that could have served it.'),
+      stage: z
+        .enum(['prefill', 'decode'])
+        .optional()
+        .describe('Of a request in two stages: its prompt alone, or its answer.'),
       candidates: z.array(
         z.strictObject({
           worker: z.string(),
@@ -51,9 +69,17 @@ export const Receipt = z.strictObject({
           matchedTokens: z.int().describe('Prompt tokens believed to be cached there.'),
           hostTokens: z.int().describe('Of them, to be fetched from host memory.'),
           diskTokens: z.int().describe('Of them, to be fetched from disk.'),
+          broughtTokens: z
+            .int()
+            .optional()
+            .describe('Of them, brought from whoever computed the prompt.'),
           liveTokens: z.int().describe('Of other threads there that will be needed again.'),
           terms: z.record(z.string(), z.int()).describe('Named prices, microseconds.'),
           totalUs: z.int().describe('Their sum.'),
+          brings: z
+            .string()
+            .optional()
+            .describe('The worker that would give it KV of the prompt first.'),
           awaits: z.int().optional().describe('The copy of KV to there that it would wait for.'),
         }),
       ),
@@ -79,6 +105,16 @@ export const Receipt = z.strictObject({
         .describe('An error code.'),
     })
     .describe('So far, while it runs.'),
+  prefetched: z
+    .strictObject({
+      tokens: z.int().min(0).describe('Computed before it came, as far as it was foreseen.'),
+      usedTokens: z.int().min(0).describe('Of them, those that its engine found in cache.'),
+    })
+    .nullable()
+    .describe('Null where nothing was computed ahead.'),
+  kvActions: z
+    .array(KvAction)
+    .describe('What was decided about its KV after its end, and what became of that.'),
   regret: z
     .strictObject({
       us: us().describe('0 where no other place would have been better.'),

@@ -132,6 +132,10 @@ export interface Hints {
   wants?: WorkerWants | undefined;
   /** Between gateway and worker: the thread the request belongs to. */
   thread?: string | undefined;
+  /** Between gateway and worker: so many of the prompt's last ids are the answer's first. */
+  saidTokens?: number;
+  /** And so many UTF-16 units of their text were told. */
+  saidCharacters?: number;
   /** It goes ahead of all that have less, whatever else is said; absent: 0. */
   strictPriority?: number;
   /** Nobody waits for it: it runs only where nothing else does. */
@@ -140,8 +144,8 @@ export interface Hints {
   priorityBy?: string;
   /** So long, in microseconds, the client wants the KV of its prompt kept; absent: as everybody's. */
   retentionUs?: number;
-  /** Its next prompt may be computed ahead, once it is known. */
-  speculativePrefill?: true;
+  /** Whether its next prompt is to be computed ahead, once it is known; absent: as everybody's. */
+  speculativePrefill?: boolean;
   /** What the body calls its session, said outright. */
   session?: string;
   /** The session ends with this request. */

@@ -53,6 +53,9 @@ export interface ToolRun {
   us: number;
 }
 
+/** What a thread does: its client runs tools (`acting`), or its sub-agents run (`waiting`). */
+export type ThreadActivity = 'thinking' | 'acting' | 'waiting' | 'idle' | 'parked';
+
 /** What is known of a thread after its last turn: `nvext.session`, and `/stator/v1/sessions/{id}`. */
 export interface ThreadState {
   session: string;
@@ -63,6 +66,7 @@ export interface ThreadState {
   model: string;
   turns: number;
   running: number;
+  state: ThreadActivity;
   /** When its last request came or ended, ISO 8601. */
   lastAt: string;
   /** Its last prompt and answer. */
@@ -74,6 +78,8 @@ export interface ThreadState {
   kv: { worker: string; tier: string; tokens: number }[];
   /** A worker keeps its KV until then; null: as long as there is room. */
   retainUntil: string | null;
+  /** Its KV was put away then, ISO 8601; null: it was not, or is used again. */
+  parkedAt: string | null;
   /** Prompt tokens over all turns that were not computed, and the prefill time they would have taken. */
   savedTokens: number;
   savedMs: number;

@@ -73,6 +73,8 @@ export interface Wants {
   banned: readonly number[];
   /** The prompt's last ids, for penalties that look back so far; empty where there are none. */
   recent: Uint32Array;
+  /** The answer's first ids, sampled elsewhere: grammar and draws go on behind them. */
+  said: Uint32Array;
   /** No token, but the vector of the last one: see `Sample.vector`. */
   embedding: boolean;
 }
@@ -88,6 +90,7 @@ export const A_TOKEN: Wants = {
   endTokens: new Set(),
   banned: [],
   recent: new Uint32Array(0),
+  said: new Uint32Array(0),
   embedding: false,
 };
 

@@ -92,6 +92,7 @@ export function workerOf(id: WorkerId, card: WorkerCard): Worker {
     hasEvents: card.events !== null,
     class: classOf(card),
     kvLayout: kvLayoutOf(card),
+    takesWishes: card.cache.hostBlocks > 0 ? true : undefined,
     prefill: { perTokenUs, perTokenContextUs },
     decode: { stepUs, perSequenceUs },
   };

@@ -23,6 +23,13 @@ export interface Worker {
   class?: string | undefined;
   /** KV moves between workers of which this is equal; undefined: it takes and gives none. */
   kvLayout?: string | undefined;
+  /**
+   * Where it is equal, one of them can answer a prompt that the other computed, by a way of their own;
+   * undefined: only where KV moves.
+   */
+  handoff?: string | undefined;
+  /** Whether it carries out wishes about its KV (`KeepOrder`); undefined: nobody tells it any. */
+  takesWishes?: true | undefined;
   /** Undefined: it serves whole requests of anybody. */
   rules?: WorkerRules | undefined;
   prefill: PrefillCurve;
@@ -60,6 +67,15 @@ export type WorkerMode = 'exact' | 'predicted' | 'loadOnly';
 /** Proves to a worker that whoever changes its cache was told so at its start. */
 export const KV_SECRET_HEADER = 'x-stator-kv-secret';
 
+/** Something about a worker that was looked at, and how it is. */
+export interface Finding {
+  /** What was looked at, in a word or two. */
+  check: string;
+  well: boolean;
+  /** How it is; where that is not well, what it costs, and what mends it. */
+  says: string;
+}
+
 /** What the page and `workers` show of a worker beyond what the kernel needs. */
 export interface WorkerAbout {
   engine: string;
@@ -69,4 +85,6 @@ export interface WorkerAbout {
   demo: boolean;
   tokensMode: 'exact' | 'passThrough';
   card: unknown;
+  /** What was looked at when it was met; `doctor` tells of all, the log of what is not well. */
+  findings?: readonly Finding[];
 }

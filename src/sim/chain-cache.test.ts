@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { Prng } from '../base/prng.ts';
+import type { Standing } from './block-rings.ts';
 import { BlockSpace } from './block-space.ts';
 import { type CacheSizes, ChainCache } from './chain-cache.ts';
 
@@ -48,13 +49,39 @@ test('after any run of sequences the cache holds, and says, what two plain lists
           assert.equal(admitted, twin.admit(path, match.blocks, fresh));
           if (admitted) running.push({ path, kept: match.blocks, blocks: match.blocks + fresh });
         }
+        // With a time to live rings are in the order of use, and nobody moves what is in them.
+        if (sizes.ttlUs === undefined) wish(rng, { cache, twin, paths, nowUs });
         cache.check();
         twin.hears(cache, paths);
       }
     }),
-    { numRuns: 40 },
+    { numRuns: 60 },
   );
 });
+
+/** Now and then somebody has a say in what leaves first, or moves it. */
+function wish(
+  rng: Prng,
+  {
+    cache,
+    twin,
+    paths,
+    nowUs,
+  }: { cache: ChainCache; twin: Twin; paths: Int32Array[]; nowUs: number },
+): void {
+  const path = rng.pick(paths);
+  const kind = rng.below(12);
+  if (kind < 3) {
+    const standing = (['first', 'common', 'last'] as const)[kind];
+    assert.equal(cache.stand(path, standing), twin.stand(path, standing));
+  } else if (kind === 3) assert.equal(cache.demote(path), twin.demote(path));
+  else if (kind === 4) {
+    const wanted = cache.fetchable(path);
+    assert.equal(wanted, twin.fetchable(path));
+    assert.equal(cache.fetch(nowUs, path), wanted);
+    twin.fetch(nowUs, path, wanted);
+  }
+}
 
 test('a path that no cache holds and nobody plays leaves its numbers to another of its length', () => {
   const space = new BlockSpace();
@@ -101,8 +128,11 @@ class Twin {
   readonly #sizes: CacheSizes;
   readonly #usedUs = new Map<number, number>();
   readonly #pins = new Map<number, number>();
+  /** In the order in which they leave, but for their standing. */
   #idle: number[] = [];
   #host: number[] = [];
+  readonly #standing = new Map<number, Standing>();
+  readonly #before = new Map<number, number>();
   #reserved = 0;
   /** What the news said so far. */
   readonly #heard = { device: new Set<number>(), host: new Set<number>() };
@@ -141,15 +171,89 @@ class Twin {
     this.#reserved += fresh;
     for (const block of path.subarray(0, matched)) this.#pin(block);
     while (this.#pins.size + this.#idle.length + this.#reserved > this.#sizes.deviceBlocks) {
-      this.#host.push(this.#idle.shift() as number);
+      const leaves = this.#next(this.#idle);
+      this.#idle = this.#idle.filter((one) => one !== leaves);
+      this.#host.push(leaves);
     }
-    while (this.#host.length > this.#sizes.hostBlocks) this.#host.shift();
+    this.#trim();
     return true;
+  }
+
+  stand(path: Int32Array, standing: Standing): number {
+    const idle = [...path].filter((one) => this.#isIdle(one)).reverse();
+    const blocks = standing === 'last' ? idle : this.#own(path);
+    for (const block of blocks) {
+      this.#standing.set(block, standing);
+      const tier = this.#host.includes(block) ? this.#host : this.#idle;
+      tier.push(...tier.splice(tier.indexOf(block), 1));
+    }
+    return blocks.length;
+  }
+
+  demote(path: Int32Array): number {
+    const blocks = this.#own(path).filter((block) => !this.#host.includes(block));
+    if (this.#sizes.hostBlocks === 0) return 0;
+    this.#idle = this.#idle.filter((block) => !blocks.includes(block));
+    this.#host.push(...blocks);
+    this.#trim();
+    return blocks.length;
+  }
+
+  fetchable(path: Int32Array): number {
+    const { hostBlocks } = this.match(path, path.length);
+    const taken = this.#pins.size + this.#idle.length + this.#reserved;
+    return Math.max(0, Math.min(hostBlocks, this.#sizes.deviceBlocks - taken));
+  }
+
+  fetch(nowUs: number, path: Int32Array, count: number): void {
+    const blocks = [...path].filter((block) => this.#host.includes(block)).slice(0, count);
+    this.#host = this.#host.filter((block) => !blocks.includes(block));
+    for (const block of blocks.reverse()) {
+      this.#usedUs.set(block, nowUs);
+      this.#idle.push(block);
+    }
+  }
+
+  /** What no other path that lies here goes through, the deepest first. */
+  #own(path: Int32Array): number[] {
+    const own: number[] = [];
+    for (const block of [...path].reverse()) {
+      if (!this.#isThere(block)) continue;
+      const followers = [...this.#before].filter(
+        ([one, before]) => before === block && this.#isThere(one) && !own.includes(one),
+      );
+      if (followers.length > 0 || !this.#isIdle(block)) break;
+      own.push(block);
+    }
+    return own;
+  }
+
+  #isIdle = (block: number) => this.#idle.includes(block) || this.#host.includes(block);
+
+  #isThere = (block: number) => this.#isIdle(block) || this.#pins.has(block);
+
+  #next(tier: readonly number[]): number {
+    for (const standing of ['first', 'common', 'last']) {
+      const found = tier.find((one) => (this.#standing.get(one) ?? 'common') === standing);
+      if (found !== undefined) return found;
+    }
+    throw new Error('there is nothing to leave');
+  }
+
+  #trim(): void {
+    while (this.#host.length > this.#sizes.hostBlocks) {
+      const lost = this.#next(this.#host);
+      this.#host = this.#host.filter((one) => one !== lost);
+      this.#standing.delete(lost);
+    }
   }
 
   computed(path: Int32Array, from: number, to: number): void {
     this.#reserved -= to - from;
-    for (const block of path.subarray(from, to)) this.#pin(block);
+    for (let i = from; i < to; i++) {
+      if (i > 0) this.#before.set(path[i], path[i - 1]);
+      this.#pin(path[i]);
+    }
   }
 
   release(nowUs: number, path: Int32Array, given: { kept: number; unused: number }): void {
@@ -184,6 +288,7 @@ class Twin {
   #pin(block: number): void {
     this.#idle = this.#idle.filter((one) => one !== block);
     this.#host = this.#host.filter((one) => one !== block);
+    if (!this.#pins.has(block)) this.#standing.delete(block);
     this.#pins.set(block, (this.#pins.get(block) ?? 0) + 1);
   }
 }

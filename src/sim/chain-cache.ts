@@ -6,11 +6,13 @@
  *                              ▲                          │                              │
  *                              └────────── admit ─────────┴────────── admit (fetch) ─────┘
  *
- * Each tier lets go of the block unused for longest, and of blocks used together of the deepest, so a
- * block is never kept without what comes before it: the first block of a path that is missing ends what
- * can be reused. With a time to live, what nobody used for so long is lost from either tier.
+ * Each tier lets go of what somebody said is not needed first, then of the block unused for longest, then
+ * of what is to be kept; and of blocks used together of the deepest, so a block is never kept without
+ * what comes before it: the first block of a path that is missing ends what can be reused. With a time to
+ * live, what nobody used for so long is lost from either tier.
  */
-import { assert } from '../base/assert.ts';
+import { assert, must } from '../base/assert.ts';
+import { BlockRings, type Standing } from './block-rings.ts';
 import type { BlockSpace } from './block-space.ts';
 
 export interface CacheSizes {
@@ -46,17 +48,20 @@ export class ChainCache {
   #pins: Uint16Array;
   /** What precedes a block on its path; set when it is computed. */
   #before: Int32Array;
-  /** Idle blocks of a tier are a ring through its head: head.newer is the unused for longest. */
-  #newer: Int32Array;
-  #older: Int32Array;
+  /** Idle blocks. */
+  readonly #rings: BlockRings;
   /** When an idle block was used last. */
   #usedUs: Float64Array;
+  /** Blocks of any tier that it precedes. */
+  #followers: Uint16Array;
   #deviceCount = 0;
   #pinnedCount = 0;
   #hostCount = 0;
   /** Device blocks promised to running sequences and not computed yet. */
   #reserved = 0;
   #news: CacheNews[] = [];
+  /** Somebody else's order of leaving, asked for when so many blocks have to. */
+  orderer: ((missing: number) => void) | undefined;
 
   constructor(space: BlockSpace, sizes: CacheSizes) {
     this.#space = space;
@@ -65,10 +70,9 @@ export class ChainCache {
     this.#place = new Uint8Array(capacity);
     this.#pins = new Uint16Array(capacity);
     this.#before = new Int32Array(capacity);
-    this.#newer = new Int32Array(capacity + HEADS);
-    this.#older = new Int32Array(capacity + HEADS);
+    this.#rings = new BlockRings(capacity);
     this.#usedUs = new Float64Array(capacity);
-    for (const head of [DEVICE_HEAD, HOST_HEAD]) this.#newer[head] = this.#older[head] = head;
+    this.#followers = new Uint16Array(capacity);
   }
 
   /** Touches nothing. `usable`: no more than so many blocks. */
@@ -102,7 +106,6 @@ export class ChainCache {
     return true;
   }
 
-  /** Whether there is somewhere to put what leaves the device. */
   get hasHost(): boolean {
     return this.#sizes.hostBlocks > 0;
   }
@@ -126,6 +129,7 @@ export class ChainCache {
         this.#place[block] = DEVICE;
         this.#pins[block] = 1;
         this.#before[block] = i === 0 ? NO_BLOCK : path[i - 1];
+        if (i > 0) this.#followers[path[i - 1]]++;
         this.#deviceCount++;
         this.#pinnedCount++;
         this.#space.resident(block, 1);
@@ -141,11 +145,8 @@ export class ChainCache {
   }
 
   /** The sequence ended: its `kept` first blocks are idle unless others use them, and promised room is free. */
-  release(
-    nowUs: number,
-    path: Int32Array,
-    { kept, unused }: { kept: number; unused: number },
-  ): void {
+  release(nowUs: number, path: Int32Array, ended: { kept: number; unused: number }): void {
+    const { kept, unused } = ended;
     this.#reserved -= unused;
     // The deepest first: it goes first.
     for (let i = kept - 1; i >= 0; i--) {
@@ -153,8 +154,67 @@ export class ChainCache {
       if (--this.#pins[block] > 0) continue;
       this.#pinnedCount--;
       this.#usedUs[block] = nowUs;
-      this.#link(block, DEVICE_HEAD);
+      this.#link(block);
     }
+  }
+
+  /**
+   * When a path's idle blocks leave: `first` is of those that no other path goes through; `last` of all
+   * of them, and `common` of what nobody else wants last. How many they are. Whoever uses them again
+   * makes them like all others.
+   */
+  stand(path: Int32Array, standing: Standing): number {
+    const blocks = standing === 'last' ? this.#idle(path) : this.#own(path);
+    for (const block of blocks) {
+      this.#rings.unlink(block);
+      this.#rings.stands(block, standing);
+      this.#link(block);
+    }
+    return blocks.length;
+  }
+
+  /** Takes a path's own idle blocks down to host memory; how many they are. */
+  demote(path: Int32Array): number {
+    if (this.#sizes.hostBlocks === 0) return 0;
+    const own = this.#own(path).filter((block) => this.#place[block] === DEVICE);
+    for (const block of own) {
+      this.#rings.unlink(block);
+      this.#sink(block);
+    }
+    this.#tellStored('host', own);
+    if (own.length > 0) this.#news.push({ kind: 'removed', tier: 'device', blocks: own });
+    this.#trimHost();
+    return own.length;
+  }
+
+  /** Blocks of the path in host memory that can come up without anybody having to leave. */
+  fetchable(path: Int32Array): number {
+    const { blocks, hostBlocks } = this.match(path, path.length);
+    const room = this.#sizes.deviceBlocks - this.#deviceCount - this.#reserved;
+    return blocks === 0 ? 0 : Math.max(0, Math.min(hostBlocks, room));
+  }
+
+  /** Brings those up: what is still there, and still has room. */
+  fetch(nowUs: number, path: Int32Array): number {
+    let left = this.fetchable(path);
+    const fetched: number[] = [];
+    for (let i = 0; i < path.length && left > 0; i++) {
+      const block = path[i];
+      if (this.#place[block] !== HOST) continue;
+      left--;
+      this.#rings.unlink(block);
+      this.#place[block] = DEVICE;
+      this.#hostCount--;
+      this.#deviceCount++;
+      this.#usedUs[block] = nowUs;
+      fetched.push(block);
+    }
+    fetched.reverse();
+    // The deepest first: it goes first.
+    for (const block of fetched) this.#link(block);
+    this.#tellStored('device', fetched);
+    if (fetched.length > 0) this.#news.push({ kind: 'removed', tier: 'host', blocks: fetched });
+    return fetched.length;
   }
 
   /** When `expire` is due, if nothing more is used until then; undefined: never. */
@@ -162,9 +222,8 @@ export class ChainCache {
     const { ttlUs } = this.#sizes;
     if (ttlUs === undefined) return undefined;
     let usedUs = Number.POSITIVE_INFINITY;
-    for (const head of [DEVICE_HEAD, HOST_HEAD]) {
-      const block = this.#newer[head] - HEADS;
-      if (block >= 0) usedUs = Math.min(usedUs, this.#usedUs[block]);
+    for (const tier of ['device', 'host'] as const) {
+      for (const block of this.#rings.heads(tier)) usedUs = Math.min(usedUs, this.#usedUs[block]);
     }
     return usedUs < Number.POSITIVE_INFINITY ? usedUs + ttlUs : undefined;
   }
@@ -173,19 +232,18 @@ export class ChainCache {
   expire(nowUs: number): void {
     const { ttlUs } = this.#sizes;
     if (ttlUs === undefined) return;
-    for (const head of [DEVICE_HEAD, HOST_HEAD]) {
+    for (const tier of ['device', 'host'] as const) {
       const lost: number[] = [];
+      // Each ring is in the order of last use, but for what somebody moved.
       for (;;) {
-        // Each ring is in the order of last use: what goes down to host memory is what was used first.
-        const block = this.#newer[head] - HEADS;
-        if (block < 0 || this.#usedUs[block] + ttlUs > nowUs) break;
-        this.#unlink(block);
+        const block = this.#rings.heads(tier).find((head) => this.#usedUs[head] + ttlUs <= nowUs);
+        if (block === undefined) break;
+        this.#rings.unlink(block);
         this.#forget(block);
         lost.push(block);
       }
-      if (head === DEVICE_HEAD) this.#deviceCount -= lost.length;
+      if (tier === 'device') this.#deviceCount -= lost.length;
       else this.#hostCount -= lost.length;
-      const tier = head === DEVICE_HEAD ? 'device' : 'host';
       if (lost.length > 0) this.#news.push({ kind: 'removed', tier, blocks: lost });
     }
   }
@@ -196,7 +254,6 @@ export class ChainCache {
     return news;
   }
 
-  /** For tests: recounts everything. */
   check(): void {
     let [device, pinned, host] = [0, 0, 0];
     for (let block = 0; block < this.#place.length; block++) {
@@ -209,14 +266,15 @@ export class ChainCache {
     assert(pinned === this.#pinnedCount, 'pins are counted');
     assert(device + this.#reserved <= this.#sizes.deviceBlocks, 'the device holds no more');
     assert(host <= this.#sizes.hostBlocks, 'host memory holds no more');
-    assert(this.#ringLength(DEVICE_HEAD) === device - pinned, 'idle device blocks are in the ring');
-    assert(this.#ringLength(HOST_HEAD) === host, 'host blocks are in the ring');
+    assert(this.#rings.length('device') === device - pinned, 'idle device blocks are in a ring');
+    assert(this.#rings.length('host') === host, 'host blocks are in a ring');
   }
 
   /** Whether it had to come from host memory. */
   #pin(block: number): boolean {
     if (this.#pins[block]++ > 0) return false;
-    this.#unlink(block);
+    this.#rings.unlink(block);
+    this.#rings.stands(block, 'common');
     this.#pinnedCount++;
     if (this.#place[block] === DEVICE) return false;
     this.#place[block] = DEVICE;
@@ -225,37 +283,74 @@ export class ChainCache {
     return true;
   }
 
+  #idle(path: Int32Array): number[] {
+    this.#grow();
+    const isIdle = (block: number) => this.#place[block] !== NOWHERE && this.#pins[block] === 0;
+    return Array.from(path.filter(isIdle)).reverse();
+  }
+
+  /** Idle blocks of the path that precede nothing but each other, the deepest first. */
+  #own(path: Int32Array): number[] {
+    this.#grow();
+    const own: number[] = [];
+    for (let i = path.length - 1; i >= 0; i--) {
+      const block = path[i];
+      if (this.#place[block] === NOWHERE) continue;
+      const deeper = own.at(-1);
+      const ownFollowers = deeper !== undefined && this.#before[deeper] === block ? 1 : 0;
+      if (this.#followers[block] > ownFollowers || this.#pins[block] > 0) break;
+      own.push(block);
+    }
+    return own;
+  }
+
   #makeRoom(): void {
     const demoted: number[] = [];
-    const lost: number[] = [];
+    const missing = this.#deviceCount + this.#reserved - this.#sizes.deviceBlocks;
+    if (missing > 0) this.orderer?.(missing);
     while (this.#deviceCount + this.#reserved > this.#sizes.deviceBlocks) {
-      const block = this.#newer[DEVICE_HEAD] - HEADS;
-      assert(block >= 0, 'what is not pinned is idle');
-      this.#unlink(block);
-      this.#deviceCount--;
+      const block = must(this.#rings.next('device'), 'what is not pinned is idle');
+      this.#rings.unlink(block);
       demoted.push(block);
-      if (this.#sizes.hostBlocks === 0) {
+      if (this.#sizes.hostBlocks > 0) this.#sink(block);
+      else {
+        this.#deviceCount--;
         this.#forget(block);
-        continue;
       }
-      this.#place[block] = HOST;
-      this.#hostCount++;
-      this.#link(block, HOST_HEAD);
     }
-    while (this.#hostCount > this.#sizes.hostBlocks) {
-      const block = this.#newer[HOST_HEAD] - HEADS;
-      this.#unlink(block);
+    if (this.#sizes.hostBlocks > 0) this.#tellStored('host', demoted);
+    if (demoted.length > 0) this.#news.push({ kind: 'removed', tier: 'device', blocks: demoted });
+    this.#trimHost();
+  }
+
+  #trimHost(): void {
+    const { hostBlocks } = this.#sizes;
+    const lost: number[] = [];
+    if (this.#hostCount > hostBlocks && hostBlocks > 0)
+      this.orderer?.(this.#hostCount - hostBlocks);
+    while (this.#hostCount > hostBlocks) {
+      const block = must(this.#rings.next('host'), 'what lies there is idle');
+      this.#rings.unlink(block);
       this.#hostCount--;
       this.#forget(block);
       lost.push(block);
     }
-    if (this.#sizes.hostBlocks > 0) this.#tellStored('host', demoted);
-    if (demoted.length > 0) this.#news.push({ kind: 'removed', tier: 'device', blocks: demoted });
     if (lost.length > 0) this.#news.push({ kind: 'removed', tier: 'host', blocks: lost });
+  }
+
+  /** From the device, where it is linked no more, to host memory. */
+  #sink(block: number): void {
+    this.#place[block] = HOST;
+    this.#deviceCount--;
+    this.#hostCount++;
+    this.#link(block);
   }
 
   #forget(block: number): void {
     this.#place[block] = NOWHERE;
+    this.#rings.stands(block, 'common');
+    const before = this.#before[block];
+    if (before !== NO_BLOCK) this.#followers[before]--;
     this.#space.resident(block, -1);
   }
 
@@ -275,26 +370,8 @@ export class ChainCache {
     }
   }
 
-  /** As the most recently used of its tier. */
-  #link(block: number, head: number): void {
-    const node = block + HEADS;
-    const last = this.#older[head];
-    this.#newer[last] = node;
-    this.#older[node] = last;
-    this.#newer[node] = head;
-    this.#older[head] = node;
-  }
-
-  #unlink(block: number): void {
-    const node = block + HEADS;
-    this.#newer[this.#older[node]] = this.#newer[node];
-    this.#older[this.#newer[node]] = this.#older[node];
-  }
-
-  #ringLength(head: number): number {
-    let length = 0;
-    for (let node = this.#newer[head]; node !== head; node = this.#newer[node]) length++;
-    return length;
+  #link(block: number): void {
+    this.#rings.link(block, this.#place[block] === DEVICE ? 'device' : 'host');
   }
 
   #grow(): void {
@@ -309,19 +386,12 @@ export class ChainCache {
     const before = new Int32Array(capacity);
     before.set(this.#before);
     this.#before = before;
-    const newer = new Int32Array(capacity + HEADS);
-    newer.set(this.#newer);
-    this.#newer = newer;
-    const older = new Int32Array(capacity + HEADS);
-    older.set(this.#older);
-    this.#older = older;
+    this.#rings.grow(capacity);
     const usedUs = new Float64Array(capacity);
     usedUs.set(this.#usedUs);
     this.#usedUs = usedUs;
+    const followers = new Uint16Array(capacity);
+    followers.set(this.#followers);
+    this.#followers = followers;
   }
 }
-
-/** The rings' heads come before the nodes of blocks. */
-const DEVICE_HEAD = 0;
-const HOST_HEAD = 1;
-const HEADS = 2;

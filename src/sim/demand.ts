@@ -112,7 +112,8 @@ export class Demand {
     const { fleet, playbook, note } = this.#parts;
     if (fleet.nowUs >= this.#parts.endUs) return;
     const script = play.script.turns[turn];
-    const { thread, promptTokens, outputTokens } = script;
+    const { thread, promptTokens, outputTokens, end } = script;
+    const isFirst = turn === play.settings.startTurn;
     const own = play.settings.ownBase;
     const path = playbook.path(script, { own, shared: this.#sharedBase });
     play.sent(turn, fleet.nowUs);
@@ -122,9 +123,13 @@ export class Demand {
       {
         thread: isThread ? `${play.id}/${thread}` : undefined,
         session: isThread ? String(play.id) : undefined,
+        parent: isThread && thread > 0 ? `${play.id}/0` : undefined,
+        end,
         path,
         promptTokens,
         outputTokens,
+        newTokens: isFirst ? promptTokens : script.newTokens,
+        returnsUs: () => play.returnsUs(thread),
       },
       (outcome) => {
         note(outcome);

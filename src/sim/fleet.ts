@@ -16,12 +16,17 @@ import { Heap } from '../base/heap.ts';
 import { Prng } from '../base/prng.ts';
 import { Kernel, type KernelSettings } from '../kernel/kernel.ts';
 import type { RequestId, SessionId, TenantId, ThreadId, WorkerId } from '../model/ids.ts';
-import type { Arrival, Fact, Order } from '../model/kernel-io.ts';
+import type { Arrival, Fact, Order, TurnEnd } from '../model/kernel-io.ts';
 import type { Worker, WorkerRules } from '../model/worker.ts';
+import { Belady } from './belady.ts';
 import { BlockSpace } from './block-space.ts';
 import { ChainCache } from './chain-cache.ts';
 import { ModelledEngine } from './modelled-engine.ts';
+import { type Outcome, openOutcome } from './outcome.ts';
 import type { Profile } from './profile.ts';
+import { Wishes } from './wishes.ts';
+
+export type { Outcome } from './outcome.ts';
 
 export interface FleetOptions {
   seed: number;
@@ -35,6 +40,8 @@ export interface FleetOptions {
   hostTokens: number;
   /** KV that nobody used for so long is lost; undefined: kept as long as there is room. */
   ttlUs?: number | undefined;
+  /** Whose KV leaves first is decided by an oracle that knows when threads return. */
+  knowsReturns?: boolean | undefined;
   /** From the kernel's decision until the engine has the request. */
   routingLagUs: number;
   /** From a change of an engine's cache until the kernel hears of it. */
@@ -54,6 +61,8 @@ export interface Demanded {
   thread: string | undefined;
   /** The agent with its sub-agents that the thread belongs to. */
   session?: string | undefined;
+  parent?: string | undefined;
+  end?: TurnEnd | undefined;
   /** Larger is more urgent; undefined: 0. */
   priority?: number | undefined;
   /** It gives way to all others. */
@@ -63,22 +72,9 @@ export interface Demanded {
   answeredPath?: Int32Array;
   promptTokens: number;
   outputTokens: number;
-}
-
-/** What became of it. Times are virtual microseconds. */
-export interface Outcome {
-  arrivedUs: number;
-  promptTokens: number;
-  outputTokens: number;
-  /** In the gateway, before it was placed. */
-  queuedUs: number;
-  worker: number | undefined;
-  /** Who computed its prompt, where that was not `worker`. */
-  prefilledOn: number | undefined;
-  cachedTokens: number;
-  firstUs: number;
-  endedUs: number;
-  rejected: boolean;
+  newTokens?: number | undefined;
+  /** When its thread sends its next turn; infinite: never. */
+  returnsUs?: () => number;
 }
 
 interface Request {
@@ -108,6 +104,8 @@ export class Fleet {
   readonly #requests = new Map<RequestId, Request>();
   readonly #agenda = new Heap<() => void>();
   readonly #deviceBlocks: number;
+  readonly #wishes: Wishes;
+  readonly #belady: Belady | undefined;
   /** Caches whose next expiry is on the agenda. */
   readonly #expiring = new Set<ChainCache>();
   #nowUs = 0;
@@ -132,6 +130,8 @@ export class Fleet {
         : Array.from({ length: workers }, () => new ChainCache(this.space, sizes));
     this.#workerIds = Array.from({ length: workers }, (_, i) => `worker-${i + 1}` as WorkerId);
     this.#indexOf = new Map(this.#workerIds.map((id, index) => [id, index]));
+    this.#wishes = this.#makeWishes();
+    this.#belady = options.knowsReturns ? new Belady(this.#caches) : undefined;
     for (const [index, id] of this.#workerIds.entries()) {
       this.#engines.push(this.#makeEngine(index));
       const isPrefiller = index >= workers - (options.prefillWorkers ?? 0);
@@ -157,18 +157,7 @@ export class Fleet {
     const { blockTokens } = this.#options;
     const { thread, path, promptTokens, outputTokens } = demanded;
     const id = `r${this.#next++}` as RequestId;
-    const outcome: Outcome = {
-      arrivedUs: this.#nowUs,
-      promptTokens,
-      outputTokens,
-      queuedUs: 0,
-      worker: undefined,
-      prefilledOn: undefined,
-      cachedTokens: 0,
-      firstUs: 0,
-      endedUs: 0,
-      rejected: false,
-    };
+    const outcome = openOutcome(this.#nowUs, demanded);
     this.#requests.set(id, { demanded, outcome, stage: undefined, reportedTokens: 0, done });
     // An engine would wait for ever for room it does not have.
     if (Math.ceil((promptTokens + outputTokens) / blockTokens) > this.#deviceBlocks) {
@@ -181,6 +170,7 @@ export class Fleet {
       model: MODEL,
       thread: thread as ThreadId | undefined,
       session: demanded.session as SessionId | undefined,
+      parent: demanded.parent as ThreadId | undefined,
       promptTokens,
       hashes: this.space.hashes(path),
       blockTokens,
@@ -246,6 +236,19 @@ export class Fleet {
     });
   }
 
+  #makeWishes(): Wishes {
+    const indexOf = (id: WorkerId) => must(this.#indexOf.get(id), 'the kernel knows the fleet');
+    return new Wishes({
+      space: this.space,
+      blockTokens: this.#options.blockTokens,
+      at: (id) => ({ cache: this.#cacheOf(indexOf(id)), engine: this.#engines[indexOf(id)] }),
+      nowUs: () => this.#nowUs,
+      after: (us, run) => this.#agenda.push(this.#nowUs + us, run),
+      changed: (id) => this.#publish(indexOf(id)),
+      tell: (fact) => this.#tell(fact),
+    });
+  }
+
   #describe(id: WorkerId): Worker {
     const { profile, blockTokens, deviceTokens, hostTokens, world, prefillWorkers } = this.#options;
     const { curve, sequencesMax } = profile;
@@ -258,6 +261,7 @@ export class Fleet {
       requestsMax: Number.MAX_SAFE_INTEGER,
       cacheTokens: deviceTokens + hostTokens,
       deviceTokens: hostTokens > 0 ? deviceTokens : undefined,
+      takesWishes: world === 'private' ? true : undefined,
       hasEvents: world === 'private',
       class: profile.name,
       kvLayout: prefillWorkers === undefined ? undefined : profile.name,
@@ -283,6 +287,8 @@ export class Fleet {
       this.#agenda.push(this.#nowUs + this.#options.routingLagUs, submit);
     } else if (order.kind === 'reject') {
       this.#refused(order.request);
+    } else if (order.kind === 'keep') {
+      this.at(this.#nowUs + this.#options.routingLagUs, () => this.#wishes.carryOut(order));
     } else if (order.kind === 'wake' && order.atUs < this.#wakeUs) {
       this.#wakeUs = order.atUs;
       this.at(Math.max(order.atUs, this.#nowUs), () => {
@@ -294,12 +300,16 @@ export class Fleet {
 
   #submit(id: RequestId, worker: number, dueUs: number | undefined): void {
     const { demanded, stage } = this.#request(id);
-    const { promptTokens, outputTokens, path: prompt, whenIdle } = demanded;
+    const { promptTokens, outputTokens, path: prompt, whenIdle, priority } = demanded;
     const path = demanded.answeredPath ?? prompt;
     const fromUs = whenIdle ? Number.POSITIVE_INFINITY : dueUs;
     const due = fromUs === undefined ? {} : { dueUs: fromUs };
-    const whole = { of: id, path, promptTokens, outputTokens, ...due };
+    const whole = { of: id, path, promptTokens, outputTokens, priority, ...due };
     const engine = this.#engines[worker];
+    if (demanded.thread !== undefined) {
+      this.#wishes.sent(demanded.thread, prompt);
+      this.#belady?.began(demanded.thread, this.#cacheOf(worker), prompt);
+    }
     // Its first token ends a prompt: whoever answers says it.
     if (stage === 'prefill')
       engine.submit(this.#nowUs, { ...whole, path: prompt, outputTokens: 1 });
@@ -359,12 +369,16 @@ export class Fleet {
   }
 
   #ended(id: RequestId, atUs: number): void {
-    const { outcome, reportedTokens, done } = this.#request(id);
+    const { demanded, outcome, reportedTokens, done } = this.#request(id);
     this.#requests.delete(id);
     outcome.endedUs = atUs;
-    const { outputTokens } = outcome;
-    this.#tell({ kind: 'finished', request: id, outputTokens, cachedTokens: reportedTokens });
+    const { outputTokens, thread, path, returnsUs, end: turn } = demanded;
+    const ended = { kind: 'finished', request: id, outputTokens, turn } as const;
+    this.#tell({ ...ended, cachedTokens: reportedTokens });
     done(outcome);
+    if (thread === undefined || returnsUs === undefined) return;
+    const cache = this.#cacheOf(must(outcome.worker, 'what ended was placed'));
+    this.#belady?.ended(thread, { path, cache, returnsUs });
   }
 
   #refused(id: RequestId): void {

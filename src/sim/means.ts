@@ -40,6 +40,9 @@ export function meanOf(all: readonly PolicyFigures[]): PolicyFigures {
     promptTokens: mean((one) => one.promptTokens),
     cachedTokens: mean((one) => one.cachedTokens),
     prefillTokens: mean((one) => one.prefillTokens),
+    ...(all.every((one) => one.recomputedTokens !== undefined) && {
+      recomputedTokens: mean((one) => one.recomputedTokens ?? 0),
+    }),
     outputTokens: mean((one) => one.outputTokens),
     hitRatio: mean((one) => one.hitRatio),
     ttftMs: meanSpread((one) => one.ttftMs),

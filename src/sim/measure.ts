@@ -63,6 +63,7 @@ function figuresOf({ window, outcomes, sessionsOver, slowdowns }: Run, slo: Slo)
     promptTokens,
     cachedTokens,
     prefillTokens: promptTokens - cachedTokens,
+    recomputedTokens: sum(recomputedTokens),
     outputTokens: sum((one) => one.outputTokens),
     hitRatio: promptTokens === 0 ? 0 : cachedTokens / promptTokens,
     ttftMs: spreadOf(good.map(ttftMs)),
@@ -72,6 +73,10 @@ function figuresOf({ window, outcomes, sessionsOver, slowdowns }: Run, slo: Slo)
     queuedMs: spreadOf(good.map((one) => one.queuedUs / 1000)),
   };
 }
+
+/** Where nobody knows what was new, all of it was. */
+const recomputedTokens = ({ promptTokens, cachedTokens, newTokens = promptTokens }: Outcome) =>
+  Math.max(0, promptTokens - cachedTokens - newTokens);
 
 const ttftMs = (one: Outcome) => (one.firstUs - one.arrivedUs) / 1000;
 const e2eMs = (one: Outcome) => (one.endedUs - one.arrivedUs) / 1000;

@@ -14,20 +14,7 @@
 import { assert, must } from '../base/assert.ts';
 import type { ChainCache } from './chain-cache.ts';
 import { decodeTimeUs, type Profile, stepTimeUs } from './profile.ts';
-
-export interface Sequence<T> {
-  /** Whatever the caller knows it by. */
-  readonly of: T;
-  /** The full blocks of its prompt, and of its answer where others will ask for that. */
-  readonly path: Int32Array;
-  readonly promptTokens: number;
-  /** At least 1. */
-  readonly outputTokens: number;
-  /** Undefined: when it comes; infinite: nobody waits for it, so it pauses while others run. */
-  readonly dueUs?: number;
-  /** Leading blocks that another engine computed: what is not in cache of them is brought from there. */
-  readonly broughtBlocks?: number;
-}
+import { compareTurns, dueOf, type Sequence } from './sequence.ts';
 
 export interface EngineSettings {
   profile: Profile;
@@ -200,13 +187,13 @@ export class ModelledEngine<T> {
     }
     if (taken.size === 0) return;
     this.#waiting = this.#waiting.filter((one) => !taken.has(one));
-    this.#running.sort((a, b) => dueOf(a) - dueOf(b));
+    this.#running.sort(compareTurns);
   }
 
   /** Whether it is the first of those that wait now. */
   #enqueue(waiting: Waiting<T>): boolean {
     let at = this.#waiting.length;
-    while (at > 0 && dueOf(this.#waiting[at - 1]) > dueOf(waiting)) at--;
+    while (at > 0 && compareTurns(this.#waiting[at - 1], waiting) > 0) at--;
     this.#waiting.splice(at, 0, waiting);
     return at === 0;
   }
@@ -236,6 +223,12 @@ export class ModelledEngine<T> {
       this.#enqueue({ sequence, producedTokens, cachedTokens, savedTokens });
     }
     return true;
+  }
+
+  /** Brings blocks up ahead of whoever needs them: when they are there. */
+  fetches(nowUs: number, hostBlocks: number): number {
+    this.#linkFreeUs = Math.max(nowUs, this.#linkFreeUs) + this.#fetchUs(hostBlocks, 0);
+    return this.#linkFreeUs;
   }
 
   #fetchUs(hostBlocks: number, brought: number): number {
@@ -379,10 +372,6 @@ export class ModelledEngine<T> {
     this.#cache.computed(path, running.keptBlocks, kept);
     running.keptBlocks = kept;
   }
-}
-
-function dueOf({ sequence }: Waiting<unknown>): number {
-  return sequence.dueUs ?? Number.NEGATIVE_INFINITY;
 }
 
 /** Tokens whose KV it needs before its next one. */

@@ -15,6 +15,8 @@ export interface PlaySettings {
   send: (turn: number, atUs: number) => void;
 }
 
+const LATER_US = Number.MAX_SAFE_INTEGER;
+
 export class Play {
   readonly id: number;
   readonly script: SessionScript;
@@ -24,6 +26,7 @@ export class Play {
   readonly #waiting: Int32Array;
   /** When the last of those met lets the turn be sent. */
   readonly #dueUs: Float64Array;
+  readonly #isSent: Uint8Array;
   readonly #followers: { turn: number; onDispatch: boolean; delayUs: number }[][];
   /** When each turn would be sent, and would end, if nobody else were there; from the session's begin. */
   readonly #aloneSentUs: Float64Array;
@@ -38,6 +41,7 @@ export class Play {
     const { turns } = script;
     this.#waiting = new Int32Array(turns.length);
     this.#dueUs = new Float64Array(turns.length);
+    this.#isSent = new Uint8Array(turns.length);
     this.#aloneSentUs = new Float64Array(turns.length);
     this.#followers = turns.map(() => []);
     for (const [turn, { waits }] of turns.entries()) {
@@ -55,6 +59,19 @@ export class Play {
     return this.#aloneUs;
   }
 
+  /**
+   * When a thread that is away sends its next turn; infinite: never. What waits for others comes later
+   * than all that is known, and before never.
+   */
+  returnsUs(thread: number): number {
+    const { turns } = this.script;
+    for (const [turn, { thread: of }] of turns.entries()) {
+      if (of !== thread || this.#isSent[turn] === 1) continue;
+      return this.#waiting[turn] > 0 ? LATER_US : this.#dueUs[turn];
+    }
+    return Number.POSITIVE_INFINITY;
+  }
+
   /** Sends what waits for nothing. */
   begin(): void {
     const { turns } = this.script;
@@ -63,6 +80,7 @@ export class Play {
     const beginUs = turns[startTurn].startUs;
     const first: number[] = [];
     for (const [turn, { waits, startUs }] of turns.entries()) {
+      this.#isSent[turn] = done[turn];
       if (done[turn] === 1) continue;
       this.#left++;
       const open = waits.filter(({ on }) => done[on] === 0);
@@ -77,6 +95,7 @@ export class Play {
   }
 
   sent(turn: number, nowUs: number): void {
+    this.#isSent[turn] = 1;
     for (const follower of this.#followers[turn]) {
       if (follower.onDispatch) this.#met(follower, nowUs, this.#aloneSentUs[turn]);
     }

@@ -3,7 +3,8 @@
  * the trace's blocks are a session's own. A session that is played twice has own blocks twice, or it would
  * find the KV of its earlier self; blocks that several sessions use are the same for all.
  */
-import { pathOf, RELATIONS, type Trace } from '../traces/trace.ts';
+import type { TurnEnd } from '../model/kernel-io.ts';
+import { pathOf, RELATIONS, type Trace, TURN_ENDS } from '../traces/trace.ts';
 
 export interface SessionScript {
   /** Turns of all threads, those of the first thread first, each thread's in order. */
@@ -21,6 +22,8 @@ export interface TurnScript {
   thread: number;
   promptTokens: number;
   outputTokens: number;
+  /** Undefined: not recorded. */
+  end: TurnEnd | undefined;
   /** The block tree's node. */
   leaf: number;
   /** Prompt tokens not in any earlier turn of the session, nor in other sessions. */
@@ -44,6 +47,13 @@ export interface PlaybookLimits {
   /** Sessions with fewer turns in their first thread are left out. */
   turnsMin: number;
 }
+
+/** Traces name no tools. */
+const ENDS: Record<(typeof TURN_ENDS)[number], TurnEnd | undefined> = {
+  unknown: undefined,
+  tools: { kind: 'tools', tools: [] },
+  answered: { kind: 'answered' },
+};
 
 /** Marks a node of no session, and one of several. */
 const NOBODY = -1;
@@ -133,6 +143,7 @@ export class Playbook {
         thread: trace.turnThread[turn] - firstThread,
         promptTokens: trace.promptTokens[turn],
         outputTokens: Math.max(1, trace.outputTokens[turn]),
+        end: ENDS[TURN_ENDS[trace.turnEnd[turn]]],
         leaf: trace.leaf[turn],
         newTokens: this.#newTokens(turn, given),
         waits: waitsOf(trace, turn, places),

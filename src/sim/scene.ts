@@ -15,6 +15,7 @@ import { MemoryPlane } from '../planes/memory.ts';
 import type { PromptEncoder, Tokens } from '../ports.ts';
 import type { Agent } from './agents.ts';
 import { SimClock } from './clock.ts';
+import type { Faults } from './faults.ts';
 
 export const SIM_MODEL = 'simulated';
 
@@ -44,6 +45,8 @@ export interface SceneOptions {
   curve: StepCurve;
   model: SimulatedModel;
   kernel: KernelSettings;
+  /** What goes wrong; the whole simulator alone knows. */
+  faults?: Faults;
 }
 
 export interface Scene {
@@ -51,6 +54,8 @@ export interface Scene {
   kernel: Kernel;
   plane: MemoryPlane;
   workers: { worker: Worker; engine: LocalEngine }[];
+  /** Another worker, of that name and place in the fleet. */
+  start: (id: WorkerId) => { worker: Worker; engine: LocalEngine };
 }
 
 export function setScene(options: SceneOptions): Scene {
@@ -58,14 +63,15 @@ export function setScene(options: SceneOptions): Scene {
   const rng = new Prng(options.seed);
   const kernel = new Kernel({ settings: options.kernel, rng: rng.fork('kernel') });
   const plane = new MemoryPlane({ clock, lagUs: options.feedLagUs });
-  const workers = Array.from({ length: options.workers }, (_, i) =>
-    makeWorker(`worker-${i + 1}` as WorkerId, options, clock, plane),
-  );
-  return { clock, kernel, plane, workers };
+  const start = (id: WorkerId) => makeWorker(id, options, clock, plane);
+  const count = options.faults === undefined ? options.workers : 0;
+  const workers = Array.from({ length: count }, (_, i) => start(`worker-${i + 1}` as WorkerId));
+  return { clock, kernel, plane, workers, start };
 }
 
 function makeWorker(id: WorkerId, options: SceneOptions, clock: SimClock, plane: MemoryPlane) {
-  const { slots, contextTokens, blocksMax, waitingMax, curve, model, tokens } = options;
+  const { slots, contextTokens, blocksMax, waitingMax, model, tokens } = options;
+  const curve = curveOf(id, options);
   const { blockTokens } = tokens.hasher;
   const memory = new SimulatedMemory(slots, model);
   const engine = new LocalEngine({
@@ -110,10 +116,21 @@ function makeWorker(id: WorkerId, options: SceneOptions, clock: SimClock, plane:
     cacheTokens: blocksMax * blockTokens,
     hasEvents: true,
     class: SIM_MODEL,
-    prefill: { perTokenUs: curve.perTokenUs, perTokenContextUs: curve.perTokenContextUs },
-    decode: { stepUs: curve.baseUs, perSequenceUs: curve.perSequenceUs },
+    prefill: {
+      perTokenUs: options.curve.perTokenUs,
+      perTokenContextUs: options.curve.perTokenContextUs,
+    },
+    decode: { stepUs: options.curve.baseUs, perSequenceUs: options.curve.perSequenceUs },
   };
   return { worker, engine };
+}
+
+/** A slow worker takes longer for all it does. */
+function curveOf(id: WorkerId, { curve, faults }: SceneOptions): StepCurve {
+  const slow = faults?.slow;
+  if (slow === undefined || id.split('.')[0] !== `worker-${slow.worker + 1}`) return curve;
+  const figures = Object.entries(curve).map(([name, us]) => [name, us * slow.factor]);
+  return Object.fromEntries(figures) as StepCurve;
 }
 
 /** Decisions as text, one a line, in the order they were made. */

@@ -36,9 +36,30 @@ export interface Simulation {
   kernel: Omit<KernelSettings, 'policy'>;
 }
 
+interface OtherWorld {
+  world: World;
+  policy: string;
+  view: string;
+  /** Some workers compute prompts for others. */
+  apart?: true;
+  knowsReturns?: true;
+}
+
 /** Names that are no policies: what the world is like, under a plain policy. */
-const WORLDS: Record<string, { world: World; policy: string; view: string; apart?: true }> = {
+const WORLDS: Record<string, OtherWorld> = {
   oracle: { world: 'shared', policy: 'least-requests', view: 'load, one shared cache' },
+  belady: {
+    world: 'private',
+    policy: 'stator-lru',
+    view: 'price; whose thread returns last leaves first',
+    knowsReturns: true,
+  },
+  'belady-ungated': {
+    world: 'private',
+    policy: 'stator-ungated-lru',
+    view: 'price; whose thread returns last leaves first',
+    knowsReturns: true,
+  },
   'no-reuse': { world: 'none', policy: 'least-requests', view: 'load, no cache' },
   disaggregated: {
     world: 'private',
@@ -105,7 +126,8 @@ export function simulate(
 
 function runOnce(simulation: Simulation, playbook: Playbook, name: string, seed: number): Run {
   const { profile, load, workers, deviceTokens, hostTokens, warmupS, durationS } = simulation;
-  const { world, policy, apart } = WORLDS[name] ?? { world: 'private', policy: name };
+  const plain: OtherWorld = { world: 'private', policy: name, view: name };
+  const { world, policy, apart, knowsReturns } = WORLDS[name] ?? plain;
   const fleet = new Fleet({
     seed,
     world,
@@ -116,6 +138,7 @@ function runOnce(simulation: Simulation, playbook: Playbook, name: string, seed:
     deviceTokens,
     hostTokens,
     ttlUs: simulation.ttlUs,
+    knowsReturns,
     routingLagUs: simulation.routingLagUs,
     eventLagUs: simulation.eventLagUs,
     // The fleet moves KV between two stages only.

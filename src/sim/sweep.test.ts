@@ -30,7 +30,14 @@ test('the same sweep gives the same report, byte for byte, with the same traffic
 });
 
 test('the longer KV is kept, the more is found again; longer than the run is as good as for ever', () => {
-  const roomy = { ...simulation(), hostTokens: 2_000_000 };
+  const [tool] = LIVE_CODING_AGENTS.tools;
+  const slow = { ...tool, seconds: { kind: 'fixed', value: 2 } } as const;
+  const roomy: Simulation = {
+    ...simulation(),
+    trace: generateSessions({ ...LIVE_CODING_AGENTS, sessions: 20, tools: [slow] }, 5),
+    load: { kind: 'closed', sessions: 12, thinkUsMax: 3e6 },
+    hostTokens: 2_000_000,
+  };
   const axes = ['ttl-s=1,1000'].map(parseAxis);
   const { points } = sweep({ simulation: roomy, axes, attain: 0.95 }, () => {});
   const [short, ever] = points.map(({ hitRatio }) => hitRatio);

@@ -29,6 +29,7 @@ export function cutAt(trace: Trace, contextTokensMax: number): Trace {
     outputTokens: turns.map((turn) => trace.outputTokens[turn]),
     startMs: Float64Array.from(turns, (turn) => trace.startMs[turn]),
     serviceMs: Float64Array.from(turns, (turn) => trace.serviceMs[turn]),
+    turnEnd: Uint8Array.from(turns, (turn) => trace.turnEnd[turn]),
     turnModel: Uint16Array.from(turns, (turn) => trace.turnModel[turn]),
     leaf: turns.map((turn) => trace.leaf[turn]),
     waits: keptWaits(trace, turns, keeps),

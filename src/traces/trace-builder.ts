@@ -4,7 +4,14 @@
  */
 import { assert, must } from '../base/assert.ts';
 import { Column } from './column.ts';
-import { RELATIONS, type Relation, type Trace, type TraceAbout } from './trace.ts';
+import {
+  RELATIONS,
+  type Relation,
+  type Trace,
+  type TraceAbout,
+  TURN_ENDS,
+  type TurnEnd,
+} from './trace.ts';
 
 const ROOT = 0;
 
@@ -15,6 +22,8 @@ export interface NewTurn {
   startMs: number;
   /** 0 where it is not known. */
   serviceMs: number;
+  /** Undefined: not recorded. */
+  end?: TurnEnd | undefined;
   model: string;
   /** Of a `BlockScope`. */
   leaf: number;
@@ -40,6 +49,7 @@ export class TraceBuilder {
   readonly #outputTokens = new Column(Uint32Array);
   readonly #startMs = new Column(Float64Array);
   readonly #serviceMs = new Column(Float64Array);
+  readonly #end = new Column(Uint8Array);
   readonly #model = new Column(Uint16Array);
   readonly #leaf = new Column(Uint32Array);
   readonly #parent = new Column(Uint32Array);
@@ -93,6 +103,7 @@ export class TraceBuilder {
     this.#outputTokens.push(turn.outputTokens);
     this.#startMs.push(turn.startMs);
     this.#serviceMs.push(turn.serviceMs);
+    this.#end.push(TURN_ENDS.indexOf(turn.end ?? 'unknown'));
     this.#model.push(numberOf(this.#models, turn.model));
     return this.#leaf.push(turn.leaf);
   }
@@ -124,6 +135,7 @@ export class TraceBuilder {
       outputTokens: this.#outputTokens.gather(order),
       startMs: this.#startMs.gather(order),
       serviceMs: this.#serviceMs.gather(order),
+      turnEnd: this.#end.gather(order),
       turnModel: this.#model.gather(order),
       leaf: this.#leaf.gather(order),
       waits: this.#sortedWaits(placeOf),

@@ -168,6 +168,7 @@ function oneTurn(): Trace {
     ...{
       startMs: new Float64Array(1),
       serviceMs: new Float64Array(1),
+      turnEnd: new Uint8Array(1),
       turnModel: new Uint16Array(1),
     },
     waits: {

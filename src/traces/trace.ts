@@ -33,6 +33,8 @@ export interface Trace {
   readonly startMs: Float64Array;
   /** From sending to the answer's end, as recorded; 0 where that is not known. */
   readonly serviceMs: Float64Array;
+  /** Index into `TURN_ENDS`: how each answer ended. */
+  readonly turnEnd: Uint8Array;
   /** Index into `models`. */
   readonly turnModel: Uint16Array;
   /** The prompt's last block; 0, the root, for a prompt without a block. */
@@ -40,6 +42,10 @@ export interface Trace {
   readonly waits: Waits;
   readonly tree: BlockTree;
 }
+
+/** Of an answer: not recorded; with calls of tools, which its client runs; without any, for whoever reads it. */
+export const TURN_ENDS = ['unknown', 'tools', 'answered'] as const;
+export type TurnEnd = (typeof TURN_ENDS)[number];
 
 export interface TraceAbout {
   /** Name of the format it was read from, or of what generated it. */

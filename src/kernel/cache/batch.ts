@@ -24,9 +24,12 @@ import type {
   StepPlan,
   StepResult,
 } from '../../model/step.ts';
+import type { DecodeLoad, Pace } from './pace.ts';
 import { Sequence, type Spec } from './sequence.ts';
 import type { TieredCache } from './tiers.ts';
 import { compareUrgency } from './urgency.ts';
+
+export type { DecodeLoad, Pace, PromptLeft } from './pace.ts';
 
 export interface BatchSettings {
   blockTokens: number;
@@ -37,29 +40,6 @@ export interface BatchSettings {
   chunkTokensMax: number;
   /** Set by `--exact`: chunks end at its multiples. A multiple of `blockTokens`. */
   exactChunkTokens: number | undefined;
-}
-
-/** How long steps take, learned from those that were. */
-export interface Pace {
-  /** How many of the prompt's tokens to compute in a step that should take `stepUs`; at least 1. */
-  chunkTokens(prompt: PromptLeft, beside: DecodeLoad, stepUs: number): number;
-  observe(plan: StepPlan, elapsedUs: number): void;
-  /** Microseconds to compute `count` tokens of a prompt after `position` others. */
-  computeUs(position: number, count: number): number;
-}
-
-/** What is still to compute of a prompt: `left` tokens from `position` on. */
-export interface PromptLeft {
-  position: number;
-  left: number;
-  /** Most that one step takes. */
-  max: number;
-}
-
-/** Decoding sequences of a step, and the sum of their contexts. */
-export interface DecodeLoad {
-  count: number;
-  contextTokens: number;
 }
 
 /** Hash of the next block of a chain; the port `BlockHasher` has it. */
@@ -139,6 +119,13 @@ export class Batch {
   /** Tokens the prompt did not have to compute; undefined while it waits. */
   cachedTokens(id: SequenceId): number | undefined {
     return this.#running.find((sequence) => sequence.id === id)?.cachedTokens;
+  }
+
+  /** Whether the block, at that place in its chain, is still to come with a prompt. */
+  isToCome(hash: BlockHash, index: number): boolean {
+    const isItsPrompt = (sequence: Sequence) =>
+      !sequence.isDecoding && sequence.spec.hashes[index] === hash;
+    return this.#running.some(isItsPrompt) || this.#waiting.some(isItsPrompt);
   }
 
   /** What to do next; undefined when there is nothing. Exactly one `complete` follows each plan. */

@@ -66,9 +66,23 @@ export class Exchange {
     this.#places.trim();
   }
 
-  /** Blocks of one chain will be added, first block first. */
-  begin(id: TransferId): void {
-    this.#places.transfers.begin(id, []);
+  /**
+   * Blocks of one chain will be added, first block first, or what follows `after` that block; false where
+   * that is not known here as the so-manyth of its chain.
+   */
+  begin(id: TransferId, after?: { hash: BlockHash; blocks: number; salt: string }): boolean {
+    const { tree, transfers } = this.#places;
+    const chain: Block[] = [];
+    if (after !== undefined) {
+      let block = tree.get(after.hash);
+      if (block === undefined || block.index + 1 !== after.blocks) return false;
+      if (block.salt !== after.salt) return false;
+      for (; block !== undefined; block = block.parent) chain.push(block);
+      chain.reverse();
+      tree.lock(chain);
+    }
+    transfers.begin(id, chain);
+    return true;
   }
 
   /** The next block of the chain. */

@@ -3,7 +3,7 @@
  * or to some workers only, or lets it wait in line. Those in line are tried again whenever something
  * ended, and at the time the gate names.
  */
-import type { RequestId, WorkerId } from '../../model/ids.ts';
+import type { RequestId, TenantId, WorkerId } from '../../model/ids.ts';
 import type { Fact } from '../../model/kernel-io.ts';
 import type { Programs } from '../program/programs.ts';
 import type { Waiter } from '../queue/waiting.ts';
@@ -36,6 +36,8 @@ export interface GateView {
   readonly workers: Workers;
   readonly threads: Threads;
   readonly programs: Programs;
+  /** What a tenant's share of memory counts for; 1 where nothing is said. */
+  weightOf(tenant: TenantId): number;
   /** Output tokens that an answer has on average. */
   outputTokens(): number;
 }

@@ -43,11 +43,11 @@ export class Gating {
     else if (fact.kind === 'failed') this.#retried(fact.request);
   }
 
-  /** A turn of a thread, and so of a program. */
+  /** A turn of a thread, and so of a program. What nobody waits for holds no room, and needs no turn. */
   arrived(nowUs: number, request: Arrival): void {
     const { threads, programs, workers } = this.#view;
     const { id, model, promptTokens } = request;
-    if (request.thread === undefined) return;
+    if (request.thread === undefined || request.whenIdle) return;
     const knownTokens = threads.of(request)?.contextTokens ?? 0;
     const thread = threads.arrived(nowUs, request.tenant, request.thread);
     const curve = workers.serving(model).at(0)?.curve;
@@ -81,6 +81,9 @@ export class Gating {
     if (open !== undefined && !open.runs) {
       open.runs = true;
       this.#view.programs.placed(open.program);
+      // It may have been taken for one that left while it waited.
+      const thread = this.#view.threads.of(waiter.request);
+      if (thread !== undefined) open.program.threads.add(thread);
     }
     return this.#gate?.placed?.(nowUs, waiter, worker);
   }

@@ -14,7 +14,8 @@
  *                  ▼
  *               waits in line; its claim grows
  *
- * A claim is a program's slowdown, so all are slowed alike, whatever they want: one that has done little
+ * Between tenants whoever had less memory for its weight goes first (`shares.ts`), and takes room of those
+ * who had more; within a tenant claims decide. A claim is a program's slowdown, so all are slowed alike, whatever they want: one that has done little
  * waits little, and one that has done much keeps its seat for long. Between that and the ratio by which
  * a claim must exceed the one it replaces, a program changes seats as often as the logarithm of its work:
  * contexts are seldom computed again. Claims in line grow without bound and those at work do not, so
@@ -24,8 +25,9 @@
  * Seats of this kind, with fixed tenures: `seats` in the project's policy study; attained service as
  * a claim: Autellix (arXiv 2502.13965).
  */
+import { must } from '../../base/assert.ts';
 import { RunningMean } from '../../base/running-mean.ts';
-import type { WorkerId } from '../../model/ids.ts';
+import type { TenantId, WorkerId } from '../../model/ids.ts';
 import type { Arrival } from '../../model/kernel-io.ts';
 import type { Program } from '../program/programs.ts';
 import type { Waiter } from '../queue/waiting.ts';
@@ -35,15 +37,17 @@ import type { Thread } from '../session/threads.ts';
 import type { WorkerState } from '../workers.ts';
 import { Fronts } from './fronts.ts';
 import { type Admission, type Gate, type GateView, HELD, OPEN, some } from './gate.ts';
+import { Line } from './line.ts';
+import { Shares } from './shares.ts';
 import { claimOf, type Sitting, sittingOn } from './sitting.ts';
 
 /** A claim replaces one, or stops others from passing, that is so many times weaker. */
-const CLAIM_RATIO = 3;
+const CLAIM_RATIO = 2.5;
 /**
  * A seat is held for so many times what it costs to compute its context again, reckoned in its share of
  * the worker: computing contexts again takes at most one in so many microseconds, however long the line.
  */
-const TENURES_MIN = 6;
+const TENURES_MIN = 10;
 /** Room is left for so many turns' growth of all who sit there, up to a share of what there is. */
 const TURNS_AHEAD = 4;
 const AHEAD_SHARE_MAX = 1 / 8;
@@ -54,7 +58,8 @@ const TRIED_MAX = 64;
 /** Of turns, to see how much contexts grow. */
 const MEMORY = 200;
 
-interface Entrant {
+/** A program that wants room. */
+interface Wanting {
   program: Program;
   /** Of its context with this turn's answer. */
   tokens: number;
@@ -62,17 +67,30 @@ interface Entrant {
   states: readonly WorkerState[];
 }
 
+interface Entrant extends Wanting {
+  model: string;
+}
+
+/** Of a program that has a seat. */
+interface Turn {
+  program: Program;
+  thread: Thread;
+  home: WorkerState;
+  tokens: number;
+}
+
 export class Seats implements Gate {
   readonly #view: GateView;
   readonly #fronts: Fronts;
-  readonly #line = new Set<Program>();
+  readonly #shares: Shares;
+  readonly #line = new Line();
   readonly #growth = new RunningMean({ memory: MEMORY, prior: 0 });
-  /** The two strongest claims in line; undefined where the line changed since. */
-  #strongest: Strongest | undefined;
 
   constructor(view: GateView) {
     this.#view = view;
     this.#fronts = new Fronts(view, CLAIM_RATIO);
+    const { threads, weightOf } = view;
+    this.#shares = new Shares({ held: () => threads.heldTokens(), weightOf });
   }
 
   admit(nowUs: number, { request }: Waiter): Admission {
@@ -97,32 +115,42 @@ export class Seats implements Gate {
       return some((isShared ? [home] : [home, ...rooms]).map(({ worker }) => worker.id));
     }
     // A sub-agent of a program that is in, or a turn whose worker left: its program must not wait for it.
+    const entrant = { program, model: request.model, tokens, states };
     const isIn = program.running > 0 || (home === undefined && this.#sits(program));
-    if (isIn) return rooms.length > 0 ? some(rooms.map(({ worker }) => worker.id)) : OPEN;
-    return this.#enter(nowUs, { program, tokens, states }, rooms);
+    if (isIn) return this.#joinIn(nowUs, entrant, rooms);
+    return this.#enter(nowUs, entrant, rooms);
   }
 
+  /** Tenants in turn, whoever had least first, and of each its strongest claims; models apart. */
   inOrder(nowUs: number, line: readonly Waiter[]): readonly Waiter[] {
     const { threads, programs } = this.#view;
     threads.lapse(nowUs);
+    this.#count(nowUs);
     const claims = new Map<Program, number>();
-    const keyed = line.map((waiter) => {
+    const groups = new Map<string, Group>();
+    for (const waiter of line) {
+      const { model, tenant } = waiter.request;
       const program = programs.of(threads.of(waiter.request));
-      if (program === undefined) return { waiter, claim: Number.POSITIVE_INFINITY };
-      let claim = claims.get(program);
-      if (claim === undefined) claims.set(program, (claim = claimOf(nowUs, program)));
-      return { waiter, claim };
-    });
-    keyed.sort((a, b) => b.claim - a.claim);
-    return keyed.slice(0, TRIED_MAX).map(({ waiter }) => waiter);
+      let claim = program === undefined ? Number.POSITIVE_INFINITY : claims.get(program);
+      if (claim === undefined) claim = claimOf(nowUs, must(program, 'else its claim is known'));
+      if (program !== undefined) claims.set(program, claim);
+      const key = `${model} ${tenant}`;
+      const group = groups.get(key);
+      if (group !== undefined) group.waiters.push({ waiter, claim });
+      else groups.set(key, { used: this.#shares.usedBy(tenant), waiters: [{ waiter, claim }] });
+    }
+    const byUse = [...groups.values()].sort((a, b) => a.used - b.used);
+    for (const { waiters } of byUse) waiters.sort((a, b) => b.claim - a.claim);
+    const order: Waiter[] = [];
+    const tried = Math.min(TRIED_MAX, line.length);
+    for (let i = 0; order.length < tried; i++) {
+      for (const { waiters } of byUse) if (i < waiters.length) order.push(waiters[i].waiter);
+    }
+    return order;
   }
 
   nextUs(nowUs: number): number | undefined {
-    for (const program of this.#line) {
-      if (program.waiting > 0) return nowUs + LOOK_US;
-      this.#line.delete(program);
-    }
-    return undefined;
+    return this.#line.isEmpty ? undefined : nowUs + LOOK_US;
   }
 
   placed(nowUs: number, { request }: Waiter, worker: WorkerId): number | undefined {
@@ -134,10 +162,7 @@ export class Seats implements Gate {
   }
 
   /** Whether it keeps its seat with what it brings now; others may lose theirs for it. */
-  #stays(
-    nowUs: number,
-    turn: { program: Program; thread: Thread; home: WorkerState; tokens: number },
-  ): boolean {
+  #stays(nowUs: number, turn: Turn): boolean {
     const { program, thread, home, tokens } = turn;
     const { live, worker } = home;
     const own = this.#view.threads.seatOf(thread)?.tokens ?? 0;
@@ -145,7 +170,9 @@ export class Seats implements Gate {
     this.#growth.add(grown);
     if (live.tokens + grown <= worker.cacheTokens) return true;
     const roomTokens = this.#roomTokens(home);
-    for (const one of sittingOn(nowUs, home, this.#view)) {
+    const sitting = sittingOn(nowUs, home, this.#view);
+    const entrant = { program, tokens, states: [home] };
+    for (const one of this.#leastOwed(sitting, entrant)) {
       if (live.tokens + grown <= roomTokens) return true;
       const isSelf = one.program === program;
       if (one.program.running > 0 || (one.program.waiting > 0 && !isSelf)) continue;
@@ -158,25 +185,38 @@ export class Seats implements Gate {
   }
 
   #enter(nowUs: number, entrant: Entrant, rooms: readonly WorkerState[]): Admission {
-    const { program } = entrant;
+    const { program, model } = entrant;
     const claim = claimOf(nowUs, program);
-    const others = this.#strongestBut(nowUs, program);
+    let others = 0;
+    for (const rival of this.#line.rivals(nowUs, model, program)) {
+      // Who is owed room has it before those who had more, whatever they claim.
+      const isOwed = this.#isAhead(program.tenant, rival.tenant, entrant);
+      if (isOwed) others = Number.POSITIVE_INFINITY;
+      else if (rival.tenant === program.tenant) others = Math.max(others, rival.claim);
+    }
     if (rooms.length > 0 && others <= CLAIM_RATIO * claim) return this.#sit(nowUs, program, rooms);
     const freed = claim >= others ? this.#makeRoom(nowUs, entrant, claim) : undefined;
     if (freed !== undefined) return this.#sit(nowUs, program, [freed]);
-    if (!this.#line.has(program)) this.#strongest = undefined;
-    this.#line.add(program);
+    this.#line.add(model, program);
+    this.#count(nowUs);
     return HELD;
   }
 
+  /** Somebody who is idle makes room, or caches would let go of whoever waits for it the longest. */
+  #joinIn(nowUs: number, entrant: Entrant, rooms: readonly WorkerState[]): Admission {
+    if (rooms.length > 0) return some(rooms.map(({ worker }) => worker.id));
+    const freed = this.#makeRoom(nowUs, entrant, 'at once');
+    return freed === undefined ? OPEN : some([freed.worker.id]);
+  }
+
   #sit(nowUs: number, program: Program, rooms: readonly WorkerState[]): Admission {
-    if (this.#line.delete(program)) this.#strongest = undefined;
+    this.#line.delete(program);
     program.seatedUs = nowUs;
     return some(rooms.map(({ worker }) => worker.id));
   }
 
   /** On the worker where the least must be computed again; undefined where nobody need make room. */
-  #makeRoom(nowUs: number, entrant: Entrant, claim: number): WorkerState | undefined {
+  #makeRoom(nowUs: number, entrant: Entrant, claim: number | 'at once'): WorkerState | undefined {
     let best: { state: WorkerState; leaving: Program[]; us: number } | undefined;
     for (const state of entrant.states) {
       const { live, curve } = state;
@@ -184,10 +224,13 @@ export class Seats implements Gate {
       let us = 0;
       const leaving: Program[] = [];
       const sitting = sittingOn(nowUs, state, this.#view);
-      for (const one of sitting) {
+      for (const one of this.#leastOwed(sitting, entrant)) {
         if (missing <= 0) break;
         const againUs = curve.prefillUs(allOf(one.tokens));
-        if (!mayReplace(nowUs, one, { claim, againUs, state })) continue;
+        if (one.program === entrant.program || one.program.running + one.program.waiting > 0)
+          continue;
+        const by = { isWeaker: this.#isWeaker(one, entrant, claim), againUs, state };
+        if (claim !== 'at once' && !mayReplace(nowUs, one, by)) continue;
         leaving.push(one.program);
         missing -= one.tokens;
         us += againUs;
@@ -198,6 +241,16 @@ export class Seats implements Gate {
     }
     for (const program of best?.leaving ?? []) this.#standUp(program);
     return best?.state;
+  }
+
+  /** Whether its seat may be taken by the entrant, in due time. */
+  #isWeaker(one: Sitting, entrant: Entrant, claim: number | 'at once'): boolean {
+    const { tenant } = one.program;
+    if (claim === 'at once') return true;
+    if (tenant !== entrant.program.tenant) {
+      return this.#isAhead(tenant, entrant.program.tenant, entrant);
+    }
+    return claim >= CLAIM_RATIO * one.claim;
   }
 
   #standUp(program: Program): void {
@@ -214,7 +267,7 @@ export class Seats implements Gate {
 
   /** Nobody waits, and somebody has room: in a fleet that is not looked through, prices see to the rest. */
   #hasRoom(request: Arrival, serving: readonly WorkerState[]): boolean {
-    if (this.#line.size > 0) return false;
+    if (!this.#line.isEmpty) return false;
     const tokens = request.promptTokens + this.#view.outputTokens();
     return serving.some(
       (state) => obstacle(request, state) === undefined && this.#fits(state, tokens),
@@ -232,52 +285,48 @@ export class Seats implements Gate {
     return worker.cacheTokens - Math.min(ahead, AHEAD_SHARE_MAX * worker.cacheTokens);
   }
 
-  #strongestBut(nowUs: number, program: Program): number {
-    let strongest = this.#strongest;
-    if (strongest?.atUs !== nowUs) this.#strongest = strongest = this.#findStrongest(nowUs);
-    const { first, second } = strongest;
-    return (first?.program === program ? second?.claim : first?.claim) ?? 0;
+  #count(nowUs: number): void {
+    this.#shares.count(nowUs, this.#line.tenants(nowUs));
   }
 
-  #findStrongest(nowUs: number): Strongest {
-    let first: Claim | undefined;
-    let second: Claim | undefined;
-    for (const program of this.#line) {
-      // Its clients left, or were refused.
-      if (program.waiting === 0) {
-        this.#line.delete(program);
-        continue;
-      }
-      const claim = { program, claim: claimOf(nowUs, program) };
-      if (first === undefined || claim.claim > first.claim) [first, second] = [claim, first];
-      else if (second === undefined || claim.claim > second.claim) second = claim;
-    }
-    return { atUs: nowUs, first, second };
+  /**
+   * Whether a tenant had so much more than another that the other is owed its room: as much as the
+   * entrant must hold a seat for, so that two who are alike change seats no more often than that.
+   */
+  #isAhead(tenant: TenantId, over: TenantId, { tokens, states }: Wanting): boolean {
+    if (tenant === over) return false;
+    const [{ curve, worker }] = states;
+    const seatUs = TENURES_MIN * curve.prefillUs(allOf(tokens));
+    return this.#shares.lead(tenant, over) >= (seatUs / 1e6) * worker.cacheTokens;
+  }
+
+  /** Of tenants that had more than the entrant's first, and of those that had less last. */
+  #leastOwed(sitting: Sitting[], entrant: Wanting): readonly Sitting[] {
+    const { tenant } = entrant.program;
+    if (sitting.every(({ program }) => program.tenant === tenant)) return sitting;
+    const rank = ({ program }: Sitting) =>
+      Number(this.#isAhead(tenant, program.tenant, entrant)) -
+      Number(this.#isAhead(program.tenant, tenant, entrant));
+    return sitting.sort((a, b) => rank(a) - rank(b));
   }
 }
 
-interface Strongest {
-  atUs: number;
-  first: Claim | undefined;
-  second: Claim | undefined;
+/** Of one model and tenant. */
+interface Group {
+  used: number;
+  waiters: { waiter: Waiter; claim: number }[];
 }
 
-interface Claim {
-  program: Program;
-  claim: number;
-}
-
-/** Nobody in a turn; who is away for so long that holding its context cost more than computing it again. */
+/** Who is away for so long that holding its context cost more than computing it again; who sat for long. */
 function mayReplace(
   nowUs: number,
-  { program, tokens, claim }: Sitting,
-  by: { claim: number; againUs: number; state: WorkerState },
+  { program, tokens }: Sitting,
+  by: { isWeaker: boolean; againUs: number; state: WorkerState },
 ): boolean {
-  if (program.running + program.waiting > 0) return false;
   const breakEvenUs = (by.againUs * by.state.worker.cacheTokens) / Math.max(1, tokens);
   if (nowUs - program.reckonedUs > breakEvenUs) return true;
   const tenureUs = nowUs - program.seatedUs;
-  return by.claim >= CLAIM_RATIO * claim && tenureUs >= TENURES_MIN * breakEvenUs;
+  return by.isWeaker && tenureUs >= TENURES_MIN * breakEvenUs;
 }
 
 function allOf(tokens: number) {

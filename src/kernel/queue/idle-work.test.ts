@@ -160,6 +160,7 @@ class Desk {
       this.passes(10_000);
       this.speaks();
       this.ends();
+      if (this.#nowUs >= this.#wakeUs) this.tells({ kind: 'ticked' });
     }
   }
 

@@ -2,8 +2,9 @@
  * All who wait: for a slot, in the order of their turns; at the gate, in whatever order it has; and those
  * that nobody waits for, until there is nothing else to do.
  */
-import type { RequestId } from '../../model/ids.ts';
+import type { RequestId, TenantId } from '../../model/ids.ts';
 import type { Arrival, Decision } from '../../model/kernel-io.ts';
+import type { KernelSettings } from '../settings.ts';
 import type { Workers } from '../workers.ts';
 import { IdleWork } from './idle-work.ts';
 import type { Outlook } from './outlook.ts';
@@ -18,15 +19,21 @@ export class Queues {
 
   /** Each of the three holds so many. `siblings`: open requests of its program, itself included. */
   constructor(
-    limits: { requestsMax: number; waitUsMax: number; programsMax: number },
-    parts: { workers: Workers; siblings: (request: Arrival) => number },
+    settings: Pick<KernelSettings, 'queueRequestsMax' | 'queueUsMax' | 'threadsMax'>,
+    parts: {
+      workers: Workers;
+      siblings: (request: Arrival) => number;
+      weightOf: (tenant: TenantId) => number;
+    },
   ) {
+    const limits = { requestsMax: settings.queueRequestsMax, waitUsMax: settings.queueUsMax };
     this.slots = new Waiting(limits);
     this.line = new Waiting(limits);
     this.idle = new IdleWork(parts.workers, limits);
     this.#turns = new Turns({
-      programsMax: limits.programsMax,
+      programsMax: settings.threadsMax,
       siblings: parts.siblings,
+      weightOf: parts.weightOf,
       deadlineUs: (waiter) => this.slots.deadlineUs(waiter),
     });
   }
@@ -41,8 +48,13 @@ export class Queues {
   }
 
   /** Who waits for a slot, in the order of their turns. */
-  inTurn(nowUs: number): readonly Waiter[] {
+  inTurn(nowUs: number): Iterable<Waiter> {
     return this.#turns.inOrder(nowUs, this.slots.inOrder());
+  }
+
+  /** Models that somebody waits for a slot with. */
+  get modelsInTurn(): number {
+    return this.slots.modelCount;
   }
 
   /** It has its slot, for as much time of its engine as was predicted. */

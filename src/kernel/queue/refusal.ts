@@ -18,6 +18,12 @@ export function busy({ id }: Arrival, why: string, retryAfterUs: number): Refusa
   return { kind: 'reject', request: id, code: 'queue_full', sentence, retryAfterUs };
 }
 
+export function tooManyFail({ id }: Arrival): Refusal {
+  const sentence =
+    'An engine failed, and too many requests fail for each to be tried again; come back in 1 s.';
+  return { kind: 'reject', request: id, code: 'engine_lost', sentence, retryAfterUs: 1_000_000 };
+}
+
 export function spent({ id }: Arrival, attempts: number): Refusal {
   const sentence = `${attempts} engines failed while serving this request; try again.`;
   return { kind: 'reject', request: id, code: 'engine_lost', sentence, retryAfterUs: 1_000_000 };

@@ -27,6 +27,13 @@ interface Seen {
 export class Turnover {
   readonly #models = new Map<string, Seen>();
 
+  /** Models that somebody waits for. */
+  get modelCount(): number {
+    let count = 0;
+    for (const { waiting } of this.#models.values()) if (waiting > 0) count++;
+    return count;
+  }
+
   /** How many wait for a place with the model. */
   waiting(model: string): number {
     return this.#models.get(model)?.waiting ?? 0;

@@ -56,6 +56,16 @@ test('tenants get equal time however much they ask for, and what one leaves is t
   assert.equal(rare, 15 * 500, 'who asks for little has it');
 });
 
+test('a tenant of three times the weight gets three times as much', () => {
+  const desk = new Desk(7);
+  for (let i = 0; i < 300; i++) {
+    desk.arrives({ tenant: 'heavy', workUs: 1_000 });
+    desk.arrives({ tenant: 'light', workUs: 1_000 });
+  }
+  const served = Array.from({ length: 200 }, () => desk.serves().request.tenant as string);
+  assert.equal(served.filter((tenant) => tenant === 'heavy').length, 150);
+});
+
 test('a tenant that was away has no credit for it', () => {
   const desk = new Desk(2);
   desk.arrives({ tenant: 'away', workUs: 1_000 });
@@ -147,6 +157,7 @@ class Desk {
       programsMax: 5_000,
       siblings: ({ id }) => this.#siblings.get(id) ?? 1,
       deadlineUs: ({ request, arrivedUs }) => arrivedUs + (request.patienceUs ?? PATIENCE_US),
+      weightOf: (tenant) => (tenant === 'heavy' ? 3 : 1),
     });
   }
 
@@ -168,7 +179,7 @@ class Desk {
   }
 
   serves(): Waiter {
-    const order = this.turns.inOrder(this.#nowUs, this.waiters);
+    const order = [...this.turns.inOrder(this.#nowUs, this.waiters)];
     assert.equal(new Set(order).size, this.waiters.length, 'everybody is in order once');
     const [first] = order;
     this.waiters = this.waiters.filter((one) => one !== first);

@@ -2,7 +2,7 @@
  * Whose turn it is of those who wait for a slot.
  *
  *   strict priority   whoever has more goes first, always
- *     tenants         as much predicted time of engines each
+ *     tenants         as much predicted time of engines each, by their weights
  *       classes       of one tenant by priority: each level up is worth four of the one below
  *         requests    the highest response ratio (below)
  *
@@ -23,6 +23,7 @@ import { Lru } from '../../base/lru.ts';
 import type { TenantId } from '../../model/ids.ts';
 import type { Arrival } from '../../model/kernel-io.ts';
 import { programKey } from '../policy.ts';
+import { MostFirst } from './most-first.ts';
 import type { Waiter } from './waiting.ts';
 
 export interface TurnsParts {
@@ -32,6 +33,7 @@ export interface TurnsParts {
   siblings: (request: Arrival) => number;
   /** Wait that ends with a refusal. */
   deadlineUs: (waiter: Waiter) => number;
+  weightOf: (tenant: TenantId) => number;
 }
 
 /** What somebody was given, in microseconds ÷ weight, while others waited. */
@@ -52,27 +54,27 @@ export class Turns {
   readonly #attainedUs: Lru<string, number>;
   /** Where the tenant that was served last began: whoever comes anew has had as much. */
   #virtualUs = 0;
+  /** Programs of those that wait: naming one takes as long as the rest of its rank. */
+  readonly #keys = new WeakMap<Arrival, string>();
 
   constructor(parts: TurnsParts) {
     this.#parts = parts;
     this.#attainedUs = new Lru(parts.programsMax);
   }
 
-  /** All of them, the next one first. */
-  inOrder(nowUs: number, waiters: readonly Waiter[]): readonly Waiter[] {
-    if (waiters.length < 2) return waiters;
+  /** All of them, the next one first; whoever needs only the first few pays for no more. */
+  *inOrder(nowUs: number, waiters: readonly Waiter[]): Iterable<Waiter> {
+    if (waiters.length < 2) return yield* waiters;
     const tiers = grouped(waiters, ({ request }) => request.strictPriority ?? 0);
     const strictest = [...tiers].sort(([a], [b]) => b - a);
-    return strictest.flatMap(([, tier]) => this.#shared(nowUs, tier));
+    for (const [, tier] of strictest) yield* this.#shared(nowUs, tier);
   }
 
   /** It was given so many microseconds of an engine, while others waited for one or not. */
   served(request: Arrival, usedUs: number, among: 'alone' | 'others wait'): void {
     const workUs = Math.max(1, usedUs);
-    const key = programKey(request);
-    if (key !== undefined) {
-      this.#attainedUs.set(key, (this.#attainedUs.peek(key) ?? 0) + workUs);
-    }
+    const key = this.#keyOf(request);
+    if (key !== '') this.#attainedUs.set(key, (this.#attainedUs.peek(key) ?? 0) + workUs);
     if (among === 'alone') {
       // Nobody was kept waiting: there is nothing to make up for.
       this.#tenants.clear();
@@ -83,7 +85,7 @@ export class Turns {
     this.#tenants.set(request.tenant, tenant);
     const startUs = Math.max(tenant.servedUs, this.#virtualUs);
     this.#virtualUs = startUs;
-    tenant.servedUs = startUs + workUs;
+    tenant.servedUs = startUs + workUs / this.#parts.weightOf(request.tenant);
     const level = levelOf(request.priority);
     const share = tenant.classes.get(level) ?? { servedUs: 0 };
     tenant.classes.set(level, share);
@@ -105,41 +107,31 @@ export class Turns {
     return ahead;
   }
 
-  #shared(nowUs: number, waiters: readonly Waiter[]): Waiter[] {
+  *#shared(nowUs: number, waiters: readonly Waiter[]): Iterable<Waiter> {
     const flows = new Heap<Flow>();
     for (const [id, own] of grouped(waiters, ({ request }) => request.tenant)) {
       const tenant = this.#tenants.get(id);
-      const classes = [...grouped(own, ({ request }) => levelOf(request.priority))];
       const virtualUs = tenant?.virtualUs ?? 0;
-      const of = classes.map(([level, members]) => ({
-        weight: weightOf(level),
-        servedUs: Math.max(virtualUs, tenant?.classes.get(level)?.servedUs ?? 0),
-        waiters: this.#byRatio(nowUs, members),
-        next: 0,
-      }));
+      const classes: FlowClass[] = [];
+      for (const [level, members] of grouped(own, ({ request }) => levelOf(request.priority))) {
+        classes.push({
+          weight: weightOf(level),
+          servedUs: Math.max(virtualUs, tenant?.classes.get(level)?.servedUs ?? 0),
+          waiters: new MostFirst(members, (waiter) => this.#ratio(nowUs, waiter)),
+        });
+      }
       // Of two that had as much the more important begins.
-      of.sort((a, b) => b.weight - a.weight);
-      flows.push(Math.max(this.#virtualUs, tenant?.servedUs ?? 0), { classes: of });
+      classes.sort((a, b) => b.weight - a.weight);
+      const weight = this.#parts.weightOf(id);
+      flows.push(Math.max(this.#virtualUs, tenant?.servedUs ?? 0), { classes, weight });
     }
-    const order: Waiter[] = [];
     for (let least = flows.pop(); least !== undefined; least = flows.pop()) {
       const { key: servedUs, value: flow } = least;
       const waiter = takeNext(flow);
       if (waiter === undefined) continue;
-      order.push(waiter);
-      flows.push(servedUs + workOf(waiter), flow);
+      yield waiter;
+      flows.push(servedUs + workOf(waiter) / flow.weight, flow);
     }
-    return order;
-  }
-
-  /** Most urgent first; of equals the one that came first. */
-  #byRatio(nowUs: number, waiters: readonly Waiter[]): Waiter[] {
-    if (waiters.length < 2) return [...waiters];
-    const heap = new Heap<Waiter>();
-    for (const waiter of waiters) heap.push(-this.#ratio(nowUs, waiter), waiter);
-    const sorted: Waiter[] = [];
-    for (let top = heap.pop(); top !== undefined; top = heap.pop()) sorted.push(top.value);
-    return sorted;
   }
 
   #ratio(nowUs: number, waiter: Waiter): number {
@@ -148,11 +140,19 @@ export class Turns {
     const waitedUs = nowUs - arrivedUs;
     const leftShare = 1 - waitedUs / Math.max(1, this.#parts.deadlineUs(waiter) - arrivedUs);
     const pressingUs = waitedUs / Math.max(LEFT_SHARE_MIN, leftShare);
-    const key = programKey(request);
-    const attainedUs = key === undefined ? 0 : (this.#attainedUs.peek(key) ?? 0);
+    const attainedUs = this.#attainedUs.peek(this.#keyOf(request)) ?? 0;
     const attained = 1 + Math.min(LEVELS_MAX, Math.log2(1 + attainedUs / workUs));
     const siblings = Math.min(SIBLINGS_MAX, this.#parts.siblings(request));
     return (pressingUs + workUs) / (workUs * attained * siblings);
+  }
+
+  /** Empty where it is of no program. */
+  #keyOf(request: Arrival): string {
+    const known = this.#keys.get(request);
+    if (known !== undefined) return known;
+    const key = programKey(request) ?? '';
+    this.#keys.set(request, key);
+    return key;
   }
 
   /** Who had no more than whoever comes anew need not be remembered. */
@@ -166,18 +166,24 @@ export class Turns {
 
 /** Requests of one tenant, its classes apart. */
 interface Flow {
-  classes: { weight: number; servedUs: number; waiters: Waiter[]; next: number }[];
+  classes: FlowClass[];
+  weight: number;
+}
+
+interface FlowClass {
+  weight: number;
+  servedUs: number;
+  waiters: MostFirst<Waiter>;
 }
 
 function takeNext({ classes }: Flow): Waiter | undefined {
-  let least: Flow['classes'][number] | undefined;
+  let least: FlowClass | undefined;
   for (const one of classes) {
-    const isOpen = one.next < one.waiters.length;
+    const isOpen = one.waiters.size > 0;
     if (isOpen && (least === undefined || one.servedUs < least.servedUs)) least = one;
   }
-  if (least === undefined) return undefined;
-  const waiter = least.waiters[least.next++];
-  least.servedUs += workOf(waiter) / least.weight;
+  const waiter = least?.waiters.take();
+  if (least !== undefined && waiter !== undefined) least.servedUs += workOf(waiter) / least.weight;
   return waiter;
 }
 

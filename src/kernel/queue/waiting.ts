@@ -10,6 +10,10 @@ export interface Waiter {
   /** Workers that failed it before. */
   readonly excluded: ReadonlySet<WorkerId>;
   readonly attempt: number;
+  /** Placements in a row that failed and gave no token; undefined: none. */
+  readonly inVain?: number | undefined;
+  /** Tokens of its answer that its client has, and that its prompt ends with; undefined: none. */
+  readonly saidTokens?: number | undefined;
   /** Predicted time that engines take for it; undefined where it did not have to wait. */
   readonly workUs?: number | undefined;
   /** Who computed its prompt, where its answer is still to be made by another. */
@@ -27,6 +31,11 @@ export class Waiting {
 
   get size(): number {
     return this.#waiters.size;
+  }
+
+  /** Models that somebody waits for. */
+  get modelCount(): number {
+    return this.#turnover.modelCount;
   }
 
   push(waiter: Waiter): 'taken' | 'full' {

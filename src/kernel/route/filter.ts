@@ -5,10 +5,13 @@ import type { WorkerState } from '../workers.ts';
 /** Why a worker may not serve a request; undefined where it may. Room is not asked here: it comes back. */
 export function obstacle(
   request: Arrival,
-  state: Pick<WorkerState, 'worker' | 'healthy' | 'draining'>,
+  state: Pick<WorkerState, 'worker' | 'healthy' | 'draining' | 'standsIn' | 'fitness'> & {
+    load?: Pick<WorkerState['load'], 'requests'>;
+  },
 ): Obstacle | undefined {
   const { worker, healthy, draining } = state;
-  if (!healthy) return 'unwell';
+  if (!healthy || state.fitness === 'unfit') return 'unwell';
+  if (state.fitness === 'trial' && (state.load?.requests ?? 0) > 0) return 'unwell';
   if (draining) return 'draining';
   if (request.promptTokens >= worker.contextTokens) return 'context';
   const { rules } = worker;
@@ -18,9 +21,10 @@ export function obstacle(
   if (wants?.adapter !== undefined && rules?.adapters.includes(wants.adapter) !== true) {
     return 'adapter';
   }
-  // Whole requests need a worker that does both.
+  // Whoever answers computes prompts as well; whoever computes prompts answers where nobody else can.
   const role = rules?.role ?? 'both';
-  if (role !== 'both' && role !== wants?.role) return 'role';
+  const phase = wants?.role ?? 'decode';
+  if (role !== 'both' && role !== phase && state.standsIn !== true) return 'role';
   if (rules === undefined) return wants?.labels.length === 0 ? undefined : 'labels';
   if (rules.tenants.length > 0 && !rules.tenants.includes(request.tenant)) return 'tenant';
   if (rules.taints.some((taint) => wants?.tolerations.includes(taint) !== true)) return 'taint';

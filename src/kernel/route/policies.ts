@@ -1,6 +1,7 @@
 /** Every policy by its name: ours, and the rivals it is measured against. */
 import type { Policy } from '../policy.ts';
-import { stator, statorUngated } from './choose.ts';
+import { byModel } from './by-model.ts';
+import { stator, statorKeeps, statorLru, statorUngated, statorUngatedLru } from './choose.ts';
 import { aibrix } from './rivals/aibrix.ts';
 import { conductor } from './rivals/conductor.ts';
 import { continuum } from './rivals/continuum.ts';
@@ -19,7 +20,10 @@ import { vllmRouterHash } from './rivals/vllm-router-hash.ts';
 
 const MAKERS: Record<string, (limits: { threadsMax: number }) => Policy> = {
   stator: () => stator,
+  'stator-keeps': () => statorKeeps,
+  'stator-lru': () => statorLru,
   'stator-ungated': () => statorUngated,
+  'stator-ungated-lru': () => statorUngatedLru,
   random,
   'round-robin': roundRobin,
   'least-requests': leastRequests,
@@ -42,7 +46,22 @@ const MAKERS: Record<string, (limits: { threadsMax: number }) => Policy> = {
 
 export const POLICY_NAMES: readonly string[] = Object.keys(MAKERS);
 
+interface PolicyLimits {
+  threadsMax: number;
+  /** Of models that have one of their own. */
+  policies?: Readonly<Record<string, string>> | undefined;
+}
+
 /** A fresh policy with no memory; undefined where there is none of that name. */
-export function makePolicy(name: string, limits: { threadsMax: number }): Policy | undefined {
+export function makePolicy(name: string, limits: PolicyLimits): Policy | undefined {
+  const base = made(name, limits);
+  const others = Object.entries(limits.policies ?? {}).flatMap(([model, own]) => {
+    const policy = made(own, limits);
+    return policy === undefined ? [] : [[model, policy] as const];
+  });
+  return base === undefined || others.length === 0 ? base : byModel(base, new Map(others));
+}
+
+function made(name: string, limits: PolicyLimits): Policy | undefined {
   return Object.hasOwn(MAKERS, name) ? MAKERS[name](limits) : undefined;
 }

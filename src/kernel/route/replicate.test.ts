@@ -104,7 +104,8 @@ test('a copy is made once; one that failed is tried again, but not soon', () => 
   fleet.nowUs += 1_000_000;
   assert.deepEqual(fleet.fansOut(8), [], 'a second later');
   fleet.quiet();
-  const [again] = fleet.fansOut(8);
+  fleet.brought.length = 0;
+  const [again] = [...fleet.fansOut(8), ...fleet.brought];
   assert.deepEqual({ ...again, move: 0 }, { ...first, move: 0 });
   fleet.replicated(again.move, { ok: true, tookUs: 80_000 });
   fleet.quiet();
@@ -160,6 +161,8 @@ class Fleet {
   nowUs = 0;
   /** The chosen candidates of all that were placed. */
   readonly placed: Candidate[] = [];
+  /** What was copied for one that waited for it. */
+  readonly brought: Replicate[] = [];
   readonly #kernel: Kernel;
   readonly #running: RequestId[] = [];
   #requests = 0;
@@ -228,8 +231,13 @@ class Fleet {
       },
     });
     this.#running.push(id);
+    const known = this.placed.length;
     for (const order of orders) if (order.kind === 'dispatch') this.#note(order);
-    return orders.filter((order) => order.kind === 'replicate');
+    const moves = orders.filter((order) => order.kind === 'replicate');
+    // What goes with somebody is not ahead of anybody.
+    const brought = new Set(this.placed.slice(known).map(({ awaits }) => awaits));
+    this.brought.push(...moves.filter(({ move }) => brought.has(move)));
+    return moves.filter(({ move }) => !brought.has(move));
   }
 
   #note({ worker, decision }: Extract<Order, { kind: 'dispatch' }>): void {

@@ -120,7 +120,7 @@ test('a thread lapses after a gap no live one shows, not while it runs, and come
 
 test('how long threads run and think is known from those that come back', () => {
   const threads = new Threads({ tenantsMax: 5, threadsMax: 1000 });
-  assert.deepEqual(threads.pace(), { serviceUs: 0, gapUs: 0 });
+  assert.deepEqual(threads.pace(0), { serviceUs: 0, gapUs: 0 });
   let nowUs = 0;
   for (let i = 0; i < 50; i++) {
     const thread = threads.arrived(nowUs, TENANT, 's' as ThreadId);
@@ -128,10 +128,21 @@ test('how long threads run and think is known from those that come back', () => 
     threads.ended((nowUs += 3_000), thread, 0);
     nowUs += 9_000;
   }
-  const { serviceUs, gapUs } = threads.pace();
+  const { serviceUs, gapUs } = threads.pace(nowUs);
   assert.ok(Math.abs(serviceUs - 3_000) < 1, `${serviceUs}`);
-  // Gaps count up to the lapse, which is known to within one class of the histogram.
+  // The last one is away as well, and may come back or not.
   assert.ok(Math.abs(gapUs - 9_000) < 500, `${gapUs}`);
+});
+
+test('whoever is away makes gaps longer, also before anybody came back; who is gone does not', () => {
+  const threads = new Threads({ tenantsMax: 5, threadsMax: 1000 });
+  const thread = threads.arrived(0, TENANT, 's' as ThreadId);
+  threads.placed(thread, WORKERS[0], { promptTokens: 100, matchedTokens: 0 });
+  threads.ended(1_000, thread, 0);
+  assert.equal(threads.pace(1_000).gapUs, 0);
+  assert.equal(threads.pace(100_000).gapUs, 99_000);
+  threads.over({ tenant: TENANT, thread: 's' as ThreadId });
+  assert.equal(threads.pace(900_000).gapUs, 99_000);
 });
 
 test('a thread that is over gives up its seat at once, and what runs when it ends', () => {

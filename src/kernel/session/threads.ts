@@ -40,7 +40,7 @@ export interface LiveThreads {
 export interface Pace {
   /** From a request's arrival to the end of its answer. */
   serviceUs: number;
-  /** From there to the next request; gaps beyond the lapse count as long as the lapse. */
+  /** From there to the next request, as long as a thread sits somewhere. */
   gapUs: number;
 }
 
@@ -50,11 +50,14 @@ const GAPS_MIN = 20;
 const TURNS_MIN = 50 * GAPS_MIN;
 /** Running means look back so many requests. */
 const MEMORY = 200;
+const KEPT = 1 - 1 / MEMORY;
 
 export class Threads {
   readonly #byTenant: Lru<TenantId, Lru<ThreadId, Thread>>;
   readonly #threadsMax: number;
   readonly #seats = new Map<WorkerId, Seats>();
+  /** By all that sit somewhere. */
+  readonly #held = new Map<TenantId, number>();
   /** Of all that sit somewhere and run nothing, the one longest away first. */
   readonly #idle = new Set<Thread>();
   readonly #gaps = new Histogram();
@@ -63,7 +66,10 @@ export class Threads {
   /** Of the gaps and turns seen so far; undefined where it must be reckoned anew. */
   #lapseUs: number | undefined = Number.POSITIVE_INFINITY;
   readonly #service = new RunningMean({ memory: MEMORY, prior: 0 });
-  readonly #gap = new RunningMean({ memory: MEMORY, prior: 0 });
+  /** Time that threads were away for, summed over those that sit somewhere, and how many came back. */
+  #awayUs = 0;
+  #returns = 0;
+  #countedUs = 0;
 
   constructor(limits: { tenantsMax: number; threadsMax: number }) {
     this.#byTenant = new Lru(limits.tenantsMax);
@@ -76,6 +82,7 @@ export class Threads {
 
   /** A request of the thread arrived. */
   arrived(nowUs: number, tenant: TenantId, id: ThreadId): Thread {
+    this.#countAway(nowUs);
     this.#turnsSeen++;
     this.#lapseUs = undefined;
     const known = this.#threadsOf(tenant).get(id);
@@ -125,6 +132,7 @@ export class Threads {
 
   ended(nowUs: number, thread: Thread, outputTokens: number): void {
     assert(thread.running > 0, 'a thread ends what it runs');
+    this.#countAway(nowUs);
     thread.running--;
     thread.contextTokens += outputTokens;
     thread.lastUs = nowUs;
@@ -140,15 +148,23 @@ export class Threads {
   }
 
   workerLeft(worker: WorkerId): void {
-    for (const thread of this.#seats.get(worker)?.threadsSeated() ?? []) {
+    const seats = this.#seats.get(worker);
+    for (const thread of [...(seats?.threadsSeated() ?? [])]) {
+      seats?.give(thread);
       thread.home = undefined;
       this.#idle.delete(thread);
     }
     this.#seats.delete(worker);
   }
 
+  /** Tokens that each tenant's threads hold where they sit, over all workers. */
+  heldTokens(): ReadonlyMap<TenantId, number> {
+    return this.#held;
+  }
+
   /** Takes the seats of those that lapsed: from then on, who sits somewhere is live. */
   lapse(nowUs: number): void {
+    this.#countAway(nowUs);
     const lapsedUs = nowUs - this.lapseUs();
     for (const thread of this.#idle) {
       if (thread.lastUs >= lapsedUs) return;
@@ -190,8 +206,13 @@ export class Threads {
     return this.#lapseUs;
   }
 
-  pace(): Pace {
-    return { serviceUs: this.#service.mean, gapUs: this.#gap.mean };
+  /**
+   * A gap is what all were away for, those included who may never come back, by those who did: so whoever
+   * has been idle for long is expected to run less, also before anybody came back.
+   */
+  pace(nowUs: number): Pace {
+    this.#countAway(nowUs);
+    return { serviceUs: this.#service.mean, gapUs: this.#awayUs / Math.max(1, this.#returns) };
   }
 
   /** For the page: over all workers. */
@@ -202,14 +223,18 @@ export class Threads {
   }
 
   check(): void {
+    let held = 0;
+    for (const tokens of this.#held.values()) held += tokens;
     for (const [worker, seats] of this.#seats) {
       seats.check();
+      held -= seats.tokens;
       for (const thread of seats.threadsSeated()) {
         assert(thread.home === worker, 'a thread sits at home');
         const idle = thread.running === 0;
         assert(this.#idle.has(thread) === idle, 'who sits and runs nothing may lapse');
       }
     }
+    assert(held === 0, 'what sits somewhere is held by some tenant');
     let lastUs = Number.NEGATIVE_INFINITY;
     for (const thread of this.#idle) {
       assert(thread.lastUs >= lastUs, 'the one longest away lapses first');
@@ -225,14 +250,21 @@ export class Threads {
     return this.#turnsSeen < TURNS_MIN ? Number.POSITIVE_INFINITY : this.#service.mean;
   }
 
+  /** Before anybody goes or comes. */
+  #countAway(nowUs: number): void {
+    this.#awayUs += this.#idle.size * Math.max(0, nowUs - this.#countedUs);
+    this.#countedUs = nowUs;
+  }
+
   #gapEnded(us: number): void {
     this.#gaps.record(us / 1e6);
-    this.#gap.add(Math.min(us, this.lapseUs()));
+    this.#awayUs *= KEPT;
+    this.#returns = this.#returns * KEPT + 1;
   }
 
   #seatsOf(worker: WorkerId): Seats {
     let seats = this.#seats.get(worker);
-    if (seats === undefined) this.#seats.set(worker, (seats = new Seats()));
+    if (seats === undefined) this.#seats.set(worker, (seats = new Seats(this.#held)));
     return seats;
   }
 
@@ -270,6 +302,12 @@ class Seats implements LiveThreads {
   tokens = 0;
   running = 0;
   readonly #seated = new Map<Thread, { tokens: number; runs: boolean }>();
+  readonly #held: Map<TenantId, number>;
+
+  /** `held`: of each tenant, on all workers. */
+  constructor(held: Map<TenantId, number>) {
+    this.#held = held;
+  }
 
   get threads(): number {
     return this.#seated.size;
@@ -289,7 +327,7 @@ class Seats implements LiveThreads {
     const tokens = thread.contextTokens - thread.sharedTokens;
     const runs = thread.running > 0;
     this.#seated.set(thread, { tokens, runs });
-    this.tokens += tokens;
+    this.#add(thread, tokens);
     if (runs) this.running++;
   }
 
@@ -297,8 +335,15 @@ class Seats implements LiveThreads {
     const seat = this.#seated.get(thread);
     if (seat === undefined) return;
     this.#seated.delete(thread);
-    this.tokens -= seat.tokens;
+    this.#add(thread, -seat.tokens);
     if (seat.runs) this.running--;
+  }
+
+  #add({ tenant }: Thread, tokens: number): void {
+    this.tokens += tokens;
+    const held = (this.#held.get(tenant) ?? 0) + tokens;
+    if (held === 0) this.#held.delete(tenant);
+    else this.#held.set(tenant, held);
   }
 
   check(): void {

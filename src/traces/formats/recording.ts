@@ -11,7 +11,8 @@
  *
  * `blocks` are ids of the blocks after the first `keep` of the thread's turn before: a session of n turns costs
  * what its last prompt costs, not n times that. Ids mean nothing outside the file; a recorder takes chained hashes
- * under a salt that it forgets, so that nobody can try texts against them. Of a recorder there may be more in a row:
+ * under a salt that it forgets, so that nobody can try texts against them. `end`: how the answer ended, `tools` or
+ * `answered`, where that is known. Of a recorder there may be more in a row:
  * `tenant`, `estimated` (its tokens are counted by characters) and `prompt` (text, where it was asked for).
  */
 import type { Defects, Format, Reader } from '../format.ts';
@@ -23,6 +24,7 @@ import {
   type Relation,
   type Trace,
   type TraceAbout,
+  TURN_ENDS,
 } from '../trace.ts';
 import { type BlockScope, TraceBuilder } from '../trace-builder.ts';
 
@@ -68,6 +70,7 @@ class RecordingReader implements Reader {
       serviceMs: row.timeIfAny('serviceMs') ?? 0,
       promptTokens: row.count('promptTokens'),
       outputTokens: row.count('outputTokens'),
+      end: TURN_ENDS.find((one) => one === row.raw('end')),
     };
     const keep = row.count('keep');
     const ids = row.ids('blocks');
@@ -162,6 +165,7 @@ export function* writeRecording(trace: Trace): Generator<string> {
       serviceMs: trace.serviceMs[turn],
       promptTokens: trace.promptTokens[turn],
       outputTokens: trace.outputTokens[turn],
+      ...(trace.turnEnd[turn] === 0 ? {} : { end: TURN_ENDS[trace.turnEnd[turn]] }),
       keep,
       blocks: Array.from(path.subarray(keep, length), (node) => node.toString(16)),
       ...(rows.length === 0 ? {} : { waits: rows }),

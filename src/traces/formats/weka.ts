@@ -7,7 +7,7 @@
  */
 import type { Defects, Format, Reader, ReadOptions } from '../format.ts';
 import { BadRow, Row } from '../row.ts';
-import type { Trace } from '../trace.ts';
+import type { Trace, TurnEnd } from '../trace.ts';
 import { type BlockScope, TraceBuilder } from '../trace-builder.ts';
 
 export const weka: Format = {
@@ -16,6 +16,9 @@ export const weka: Format = {
   recognises: (head) => Array.isArray(head[0]?.value?.requests),
   reader: (options, defects) => new WekaReader(options, defects),
 };
+
+/** Of the ways an answer stops, those that say who goes on. */
+const ENDS: Record<string, TurnEnd> = { tool_use: 'tools', end_turn: 'answered' };
 
 /** A turn that was told, with its place on the session's clock. */
 interface Told {
@@ -159,6 +162,7 @@ class WekaReader implements Reader {
         thread: this.#builder.thread(session, given.thread),
         startMs: startS * 1000,
         serviceMs: serviceS * 1000,
+        end: ENDS[String(request.raw('stop'))],
       });
       if (before !== undefined) {
         this.#builder.wait({

@@ -1,0 +1,54 @@
+/**
+ * Who is tried again where a worker failed. A placement that brought its answer on does not count against
+ * a request, and one that had to make room does not either: what counts is failing without a token.
+ */
+import type { Fact, Order } from '../../model/kernel-io.ts';
+import type { Book } from '../book.ts';
+import * as refusal from '../queue/refusal.ts';
+import type { Waiter } from '../queue/waiting.ts';
+import { RetryBudget } from './retry-budget.ts';
+
+type Failed = Extract<Fact, { kind: 'failed' }>;
+
+export class Retries {
+  readonly #attemptsMax: number;
+  readonly #book: Book;
+  readonly #budget = new RetryBudget();
+
+  constructor(given: { attemptsMax: number; book: Book }) {
+    this.#attemptsMax = given.attemptsMax;
+    this.#book = given.book;
+  }
+
+  arrived(): void {
+    this.#budget.arrived();
+  }
+
+  /** It waits for its next place; undefined where it gets none, which was ordered then. */
+  next(waiter: Waiter, fact: Failed, orders: Order[]): Waiter | undefined {
+    const { saidTokens: told = 0 } = waiter;
+    const saidTokens = Math.max(told, fact.saidTokens ?? 0);
+    const attempt = waiter.attempt + 1;
+    const inVain = fact.why === 'moved' || saidTokens > told ? 0 : (waiter.inVain ?? 0) + 1;
+    const { request } = waiter;
+    if (inVain >= this.#attemptsMax) {
+      orders.push(refusal.spent(request, inVain));
+      return undefined;
+    }
+    if (inVain > 0 && !this.#budget.take(this.#book.size)) {
+      orders.push(refusal.tooManyFail(request));
+      return undefined;
+    }
+    const added = saidTokens - told;
+    return {
+      ...waiter,
+      request: {
+        ...request,
+        promptTokens: request.promptTokens + added,
+        outputTokensMax: Math.max(1, request.outputTokensMax - added),
+      },
+      ...{ attempt, inVain, saidTokens },
+      excluded: new Set([...waiter.excluded, fact.worker]),
+    };
+  }
+}
