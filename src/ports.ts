@@ -4,13 +4,21 @@
  */
 import type { BlockHash, BlockHashes, KvEvent } from './model/block.ts';
 import type { RequestId, TenantId, WorkerId } from './model/ids.ts';
-import type { Fact, Order } from './model/kernel-io.ts';
-import type { KvChain, KvExport, KvOutcome } from './model/kv-control.ts';
+import type { Fact, Forgone, Order } from './model/kernel-io.ts';
+import type {
+  KvAnswer,
+  KvChain,
+  KvExport,
+  KvOutcome,
+  KvOutlook,
+  KvWish,
+} from './model/kv-control.ts';
 import type { Part, Usage } from './model/part.ts';
 import type { Receipt } from './model/receipt.ts';
 import type { AnswerFrame, Chat, Sampling, Shape } from './model/request.ts';
 import type { Identity } from './model/session.ts';
 import type { FileNews, Handle, StepPlan, StepResult } from './model/step.ts';
+import type { Ticket } from './model/ticket.ts';
 import type { Worker, WorkerAbout } from './model/worker.ts';
 
 export type Cancel = () => void;
@@ -100,6 +108,8 @@ export interface Job {
   outputTokensMax: number | undefined;
   stop: readonly string[];
   shape: Shape;
+  /** LoRA adapter of the model, by name; undefined: none. */
+  adapter?: string | undefined;
   /** Mixed into block identity: nothing is shared across salts. */
   cacheSalt: string;
   /** Higher is more important. */
@@ -109,6 +119,26 @@ export interface Job {
   engineData: boolean;
   /** Whose next request begins like this one: KV control names it. Apart for each salt. */
   thread?: string | undefined;
+  /** What its KV is good for afterwards, for engines that are told so with it; undefined: as any. */
+  outlook?: KvOutlook | undefined;
+  /** Brings the KV of the prompt from whoever computed it. */
+  ticket?: Ticket | undefined;
+  /** What the client has of the answer already, from a worker that was lost: it goes on behind that. */
+  said?: Said | undefined;
+}
+
+/** The beginning of an answer. */
+export interface Said {
+  /** Its tokens; undefined where an engine did not name them all. */
+  ids: Uint32Array | undefined;
+  /** Empty where ids are all that is asked for. */
+  text: string;
+  /** UTF-16 units of it: of the last tokens' text some may have been held back; undefined: none was. */
+  characters?: number | undefined;
+  /** So many tokens, as far as they were told. */
+  tokens: number;
+  /** Whether it is text and nothing else: no reasoning, and no call that was told apart. */
+  isPlain: boolean;
 }
 
 /**
@@ -118,8 +148,15 @@ export interface Job {
 export interface Engine {
   readonly worker: WorkerId;
   generate(job: Job, signal: AbortSignal): AsyncIterable<Part>;
+  /**
+   * Whether `generate` goes on behind `job.said` as if it had said that itself: only what is new is told
+   * and counted as output, and `outputTokensMax` is of that; 0: what a stop string held back. Undefined: never.
+   */
+  continues?(job: Job): boolean;
   /** A vector for the job's prompt; what the job says of its answer does not matter. */
   embed(job: Job, signal: AbortSignal): Promise<Embedding>;
+  /** What it answers on its own route for reranking or scoring; undefined: it has none. */
+  rank?(path: string, body: object, signal: AbortSignal): Promise<unknown>;
   /** Drops all cached KV that no running request uses. */
   resetCache(): Promise<void>;
   healthy(): Promise<boolean>;
@@ -127,7 +164,24 @@ export interface Engine {
   report(): Promise<EngineReport | undefined>;
   /** Its KV as others may direct it; undefined where it takes no such wishes. */
   readonly kv?: KvControl | undefined;
+  /** Its own way to hand KV to its like (`Worker.handoff`); undefined: it has none. */
+  readonly handoff?: Handoff | undefined;
   close(): void;
+}
+
+/** An engine's own way to compute a prompt that another engine answers. */
+export interface Handoff {
+  /** Computes the job's prompt and keeps its KV for whoever brings the ticket. */
+  prefill(job: Job, signal: AbortSignal): Promise<Prefilled>;
+}
+
+/** The answer may be asked for now, by the ticket, though `done` is still to come. */
+export interface Prefilled {
+  ticket: Ticket;
+  /** Of the prompt alone; what is not known yet is undefined. */
+  usage: Usage;
+  /** Resolves when the prompt is computed; rejects with a `GatewayError` where it never will be. */
+  done: Promise<void>;
 }
 
 /**
@@ -239,6 +293,32 @@ export interface KvEvents {
   publish(events: readonly KvEvent[]): void;
 }
 
+/** What is known here of a model: how its prompts become tokens, and whose file says so. */
+export interface KnownTokens {
+  tokens: Tokens;
+  fingerprint: string;
+}
+
+/** An engine at an address, which somebody else runs: who is there, and how it is driven. */
+export interface Upstream {
+  /** Throws one sentence where nobody answers, or nobody who can be used. */
+  introduce(): Promise<Introduction>;
+  /** The way to whoever introduced itself last. */
+  engine(worker: WorkerId): Engine;
+  close(): void;
+}
+
+/** What an engine says of itself, as far as the configuration leaves it to say. */
+export interface Introduction {
+  /** Another one: it was started anew, and holds nothing of what it held. */
+  run: string;
+  worker: Omit<Worker, 'id' | 'rules'>;
+  about: WorkerAbout;
+  events: FeedAddress | undefined;
+  /** LoRA adapters that it says it has. */
+  adapters: readonly string[];
+}
+
 /** Which workers there are. Each change is told once; those present at `watch` are told first. */
 export interface Directory {
   watch(on: (change: WorkerChange) => void): Cancel;
@@ -252,6 +332,10 @@ export type WorkerChange =
       events: FeedAddress | undefined;
       about: WorkerAbout;
     }
+  /** It is to take nothing new for now, or may again. */
+  | { kind: 'draining'; worker: WorkerId; draining: boolean }
+  /** Like `down`, once what runs there has ended or gone elsewhere. */
+  | { kind: 'leaving'; worker: WorkerId; reason: string }
   | { kind: 'down'; worker: WorkerId; reason: string };
 
 /** Sets how many workers of a role run. */
@@ -284,8 +368,16 @@ export type Note =
   | { kind: 'asked'; asked: Asked }
   | { kind: 'kernel'; atUs: number; fact: Fact; orders: readonly Order[]; tookUs: number }
   | { kind: 'request'; receipt: Receipt; status: number; itlUs: number | undefined }
+  /** KV of a prompt was brought to whoever answers it; 0 tokens: it was not. */
+  | { kind: 'handedOver'; from: WorkerId; to: WorkerId; tokens: number; tookUs: number }
+  /** How a prompt that was foreseen ended, and how much of it was computed. */
+  | { kind: 'foreseen'; came: 'computed' | 'failed' | Forgone; blocks: number }
+  /** What became of blocks that were computed ahead. */
+  | { kind: 'prefetched'; blocks: number; usedBlocks: number }
   | { kind: 'feedLost'; worker: WorkerId; missing: number }
   | { kind: 'feedSynced'; worker: WorkerId }
   | { kind: 'workerUp'; worker: WorkerId }
   | { kind: 'workerDown'; worker: WorkerId; reason: string }
+  /** What a worker answered to a wish about its KV; undefined: it could not be asked. */
+  | { kind: 'kvAction'; wish: KvWish; worker: WorkerId; answer: KvAnswer | undefined }
   | { kind: 'warning'; sentence: string };

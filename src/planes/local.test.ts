@@ -1,7 +1,11 @@
 /** Children are one line of script each: they show a card, or fail in their own way. */
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { workerCard } from '../../test/worker-card.ts';
+import type { WorkerId } from '../model/ids.ts';
 import type { Engine, WorkerChange } from '../ports.ts';
 import { LocalWorkers } from './local.ts';
 import { WallClock } from './wall-clock.ts';
@@ -41,6 +45,31 @@ test('what is printed instead of a card fails that start, and nothing else', asy
     assert.deepEqual(seen, []);
     await workers.close();
   }
+});
+
+test('one that is started anew goes by itself and is back when the promise says so', async (t) => {
+  const { workers, seen } = supervise(t, `${SHOWS_CARD}; ${LIVES}`);
+  await workers.set(2);
+  const pid = workers.pids().get('worker-1') ?? assert.fail('it runs');
+  await workers.restart('worker-1' as WorkerId);
+  assert.deepEqual(seen.slice(2), ['down worker-1', 'up worker-1.2']);
+  assert.throws(() => process.kill(pid, 0), /ESRCH/);
+  await workers.restart('worker-1' as WorkerId);
+  assert.equal(seen.length, 4, 'who has gone is nobody to start anew');
+  await workers.restart('worker-1.2' as WorkerId);
+  assert.deepEqual(seen.slice(4), ['down worker-1.2', 'up worker-1.3']);
+});
+
+test('one that does not come back says why, and is tried again all the same', async (t) => {
+  const once = join(mkdtempSync(join(tmpdir(), 'stator-local-')), 'once');
+  t.after(() => rmSync(dirname(once), { recursive: true, force: true }));
+  // The second start fails, those after it do not.
+  const fails = `if (require('fs').existsSync('${once}2')) { require('fs').unlinkSync('${once}2'); console.error('No memory is left.'); process.exit(1) }`;
+  const { workers, seen } = supervise(t, `${fails}; ${SHOWS_CARD}; ${LIVES}`);
+  await workers.set(1);
+  writeFileSync(`${once}2`, '');
+  await assert.rejects(workers.restart('worker-1' as WorkerId), /^Error: No memory is left\.$/);
+  await until(() => seen.at(-1)?.startsWith('up worker-1.') === true);
 });
 
 function supervise(t: TestContext, script: string) {

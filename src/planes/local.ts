@@ -10,6 +10,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { WorkerId } from '../model/ids.ts';
+import type { WorkerRules } from '../model/worker.ts';
 import { aboutOf, WorkerCard, workerOf } from '../model/worker-card.ts';
 import type { Cancel, Clock, Directory, Engine, Scaler, WorkerChange } from '../ports.ts';
 import { Watchers } from './watchers.ts';
@@ -19,6 +20,8 @@ export interface LocalWorkersSettings {
   command: (name: string) => string[];
   environment: Record<string, string>;
   engine: (worker: WorkerId, card: WorkerCard) => Engine;
+  /** Whom the worker of a name serves; undefined: everybody, whole requests. */
+  rules?: (name: string) => WorkerRules | undefined;
   restartUsMin: number;
   restartUsMax: number;
   startUsMax: number;
@@ -54,6 +57,14 @@ export class LocalWorkers implements Directory, Scaler {
     await Promise.all(started);
   }
 
+  /**
+   * Ends the worker and starts another in its place, which finds its files of KV; resolves when that is
+   * up. Rejects where it does not come up the first time; it is tried again all the same.
+   */
+  async restart(worker: WorkerId): Promise<void> {
+    await this.#children.find(({ id }) => id === worker)?.restart();
+  }
+
   async close(): Promise<void> {
     await Promise.all(this.#children.splice(0).map((child) => child.stop()));
   }
@@ -64,6 +75,11 @@ export class LocalWorkers implements Directory, Scaler {
     for (const { name, pid } of this.#children) if (pid !== undefined) pids.set(name, pid);
     return pids;
   }
+}
+
+interface Settle {
+  resolve: () => void;
+  reject: (error: Error) => void;
 }
 
 class Child {
@@ -80,7 +96,11 @@ class Child {
   #upSinceUs: number | undefined;
   #stopped = false;
   #cancelRestart: Cancel = () => {};
-  #settleFirst!: { resolve: () => void; reject: (error: Error) => void };
+  #settleFirst!: Settle;
+  /** Who waits for the process that follows this one. */
+  #settleNext: Settle | undefined;
+  /** Whether its end is wanted, and followed by a start at once. */
+  #isReplaced = false;
 
   constructor(name: string, clock: Clock, settings: LocalWorkersSettings, watchers: Watchers) {
     this.name = name;
@@ -91,6 +111,10 @@ class Child {
       this.#settleFirst = { resolve, reject };
     });
     this.#start();
+  }
+
+  get id(): WorkerId | undefined {
+    return this.#id;
   }
 
   get pid(): number | undefined {
@@ -104,11 +128,39 @@ class Child {
     await this.stop();
   }
 
+  async restart(): Promise<void> {
+    const next = new Promise<void>((resolve, reject) => {
+      this.#settleNext = { resolve, reject };
+    });
+    // Whoever restarts hears how it went, also where it goes wrong before this one has ended.
+    next.catch(() => {});
+    if (this.#running !== undefined) {
+      this.#isReplaced = true;
+      await this.#end();
+    } else {
+      this.#cancelRestart();
+      this.#start();
+    }
+    await next;
+  }
+
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#cancelRestart();
+    this.#settleNext?.reject(new Error('it was stopped'));
+    await this.#end();
+  }
+
+  get #running(): ChildProcess | undefined {
     const child = this.#process;
-    if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const hasEnded =
+      child?.pid === undefined || child.exitCode !== null || child.signalCode !== null;
+    return hasEnded ? undefined : child;
+  }
+
+  async #end(): Promise<void> {
+    const child = this.#running;
+    if (child === undefined) return;
     const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
     child.stdin?.end();
     const cancel = this.#clock.after(2_000_000, () => child.kill('SIGKILL'));
@@ -164,9 +216,11 @@ class Child {
     const card = WorkerCard.parse(JSON.parse(line));
     this.#upSinceUs = this.#clock.nowUs();
     this.#settleFirst.resolve();
+    this.#settleNext?.resolve();
+    this.#settleNext = undefined;
     this.#watchers.tell({
       kind: 'up',
-      worker: workerOf(id, card),
+      worker: { ...workerOf(id, card), rules: this.#settings.rules?.(this.name) },
       engine: this.#settings.engine(id, card),
       events: card.events ?? undefined,
       about: aboutOf(card),
@@ -180,6 +234,12 @@ class Child {
       lastLines.at(-1)?.replace(/^stator: /, '') ?? `it ended with ${reason} and said nothing`;
     this.#settleFirst.reject(new Error(said));
     if (this.#stopped) return;
+    if (this.#isReplaced) {
+      this.#isReplaced = false;
+      return this.#start();
+    }
+    this.#settleNext?.reject(new Error(said));
+    this.#settleNext = undefined;
     const { restartUsMin, restartUsMax } = this.#settings;
     const livedUs = this.#clock.nowUs() - (this.#upSinceUs ?? this.#clock.nowUs());
     if (livedUs > restartUsMax) this.#failures = 0;

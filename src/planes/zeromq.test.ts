@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { Publisher } from 'zeromq';
+import { Publisher, Router } from 'zeromq';
 import { stored, until } from '../../test/kv-events.ts';
 import { Feed } from '../gateway/feed/feed.ts';
 import type { WorkerId } from '../model/ids.ts';
@@ -109,6 +109,29 @@ test('after it was stopped nothing more is heard', async (t) => {
   for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
   assert.equal(heard.known.size, 1);
 });
+
+for (const topic of [[], ['kv-events']]) {
+  const manner = topic.length > 0 ? 'with its topic first, as newer vLLM does' : 'without a topic';
+  test(`what an engine repeats is heard ${manner}`, async (t) => {
+    const publisher = await bound(t, 'tcp://127.0.0.1:*');
+    const router = new Router({ linger: 0 });
+    t.after(() => router.close());
+    await router.bind('tcp://127.0.0.1:*');
+    void (async () => {
+      for await (const [client, delimiter] of router) {
+        for (let number = 0; number < 3; number++) {
+          const batch = packEvents([stored(number, BLOCK)], number);
+          await router.send([client, delimiter, ...topic, sequence(number), batch]);
+        }
+        await router.send([client, delimiter, ...topic.map(() => ''), sequence(-1), '']);
+      }
+    })().catch(() => {}); // It was closed.
+    const replay = router.lastEndpoint ?? '';
+    const heard = listen(t, { endpoint: publisher.lastEndpoint ?? '', replay });
+    await until(() => heard.mode === 'exact' && heard.known.size === 3);
+    assert.deepEqual([...heard.known].sort(), hashes(0, 3));
+  });
+}
 
 async function published(t: TestContext, batchesMax: number) {
   let times = 0;

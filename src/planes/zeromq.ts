@@ -92,7 +92,9 @@ class ZeromqLink implements FeedLink {
       const first = Buffer.alloc(8);
       first.writeBigUInt64BE(BigInt(from));
       await dealer.send(['', first]);
-      for await (const [, sequence, payload] of dealer) {
+      for await (const [, ...frames] of dealer) {
+        // Newer vLLM says the topic first, as in what it publishes; older vLLM and our workers do not.
+        const [sequence, payload] = frames.length > 2 ? frames.slice(1) : frames;
         if (sequence?.length !== 8) throw new RangeError('a replay is of numbered batches');
         const number = Number(sequence.readBigInt64BE());
         if (number < 0) return;
