@@ -15,6 +15,11 @@ const program = new Command('stator')
 function stackFlags(command: Command): Command {
   return command
     .option('--workers <n>', 'local workers', arg.count, 2)
+    .option(
+      '--prefill-workers <n>',
+      'of them, so many that compute long prompts for the others',
+      arg.tokens,
+    )
     .option('--engine <kind>', 'llama (computes) or sim (only takes time)', arg.engine, 'llama')
     .option('--model <path|name>', 'a GGUF file, a name of the catalogue, or demo')
     .option('--memory <size>', 'of all workers together: 2GB, 40%', arg.memory)
@@ -56,10 +61,13 @@ stackFlags(program.command('up').description('gateway, local workers and page on
 program
   .command('serve')
   .description('the gateway in front of engines that somebody else runs')
-  .requiredOption('-c, --config <file>', 'stator.yaml: listen, keys, models, workers, policy')
+  .requiredOption(
+    '-c, --config <file>',
+    'stator.yaml: listen, keys, models, workers, discovery, policy',
+  )
   .action(async ({ config }: { config: string }) => {
-    const { readConfig, serve } = await import('./cli/serve.ts');
-    await serve(readConfig(config));
+    const { serveFile } = await import('./cli/serve.ts');
+    await serveFile(config);
   });
 
 program
@@ -249,7 +257,9 @@ program
 
 program
   .command('bench <name>')
-  .description('figures with their baseline beside them, in one run: engine, tokens')
+  .description(
+    'figures with their baseline beside them, in one run: engine, tokens, disaggregation',
+  )
   .option('--model <path|name>', 'of the engine: a GGUF file, a name of the catalogue, or demo')
   .option('--json', 'print the report as JSON')
   .action(async (name: string, flags: { json?: boolean; model?: string }) => {

@@ -12,6 +12,8 @@ export interface ServedModel {
   /** Per slot. */
   contextTokens: number;
   threads: number;
+  /** Where a rival may save its slots; undefined: nowhere. */
+  slotFolder?: string;
 }
 
 const START_MS_MAX = 60_000;
@@ -59,6 +61,7 @@ export class ServerProcess {
       threads: model.threads,
       'threads-batch': model.threads,
       'flash-attn': 'on',
+      ...(model.slotFolder !== undefined && { 'slot-save-path': model.slotFolder }),
     };
     const args = Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, String(value)]);
     const child = new Started(executable, args);

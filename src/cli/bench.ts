@@ -1,6 +1,7 @@
 /** `stator bench NAME`: figures with their baseline beside them, in one run. */
 import { table } from '../base/text.ts';
 import type { BenchReport } from '../bench/figure.ts';
+import { disaggregationBench } from './bench-disaggregation.ts';
 import { engineBench } from './bench-engine.ts';
 import { indexBench } from './bench-index.ts';
 import { routeBench } from './bench-route.ts';
@@ -12,6 +13,7 @@ import { ProgressLine } from './progress.ts';
 type Bench = (show: (text: string) => void, flags: { model?: string }) => Promise<BenchReport>;
 
 const BENCHES: Record<string, Bench> = {
+  disaggregation: disaggregationBench,
   engine: engineBench,
   gateway: gatewayBench,
   index: indexBench,

@@ -1,8 +1,10 @@
 /** Joins adapters to ports: a gateway over whichever directory of workers it is given. */
 import { Prng } from '../base/prng.ts';
 import { dashboardRoutes } from '../dashboard/routes.ts';
+import { moveKv } from '../engines/stator-kv.ts';
 import { Access } from '../gateway/access.ts';
 import { adminRoutes } from '../gateway/admin.ts';
+import { Draining } from '../gateway/draining.ts';
 import { Feed } from '../gateway/feed/feed.ts';
 import type { Host } from '../gateway/host.ts';
 import { type KnownModel, Models } from '../gateway/models.ts';
@@ -10,8 +12,9 @@ import { Normalizer } from '../gateway/normalize/normalizer.ts';
 import { Patience } from '../gateway/patience.ts';
 import { Receipts } from '../gateway/receipts.ts';
 import { RECORDING_LIMITS, Recordings } from '../gateway/record/recordings.ts';
+import { Rolling } from '../gateway/rolling.ts';
 import { Roster } from '../gateway/roster.ts';
-import { Serve } from '../gateway/serve.ts';
+import { Serve, type ServeParts } from '../gateway/serve.ts';
 import { sessionRoutes } from '../gateway/sessions/session-routes.ts';
 import { Shadowing } from '../gateway/shadowing.ts';
 import { State } from '../gateway/state.ts';
@@ -21,6 +24,7 @@ import { HttpServer } from '../http/server.ts';
 import { Shadows } from '../kernel/shadow/shadow.ts';
 import type { Config } from '../model/config.ts';
 import type { WorkerId } from '../model/ids.ts';
+import type { KeepOrder } from '../model/kernel-io.ts';
 import type { PolicyReport } from '../model/policy-report.ts';
 import { History } from '../observe/history.ts';
 import { Journal } from '../observe/journal.ts';
@@ -41,9 +45,10 @@ export interface GatewayInput {
   config: Config;
   /** Who tells which workers there are; made with the gateway's own clock and sink. */
   directory: (clock: Clock, sink: Sink) => Directory;
-  /** Tokenizers by model name, and other names for models. */
+  /** Starts a worker anew; undefined where somebody else runs them. */
+  restart?: (worker: WorkerId) => Promise<void>;
+  /** Tokenizers by model name. */
   models: ReadonlyMap<string, KnownModel>;
-  aliases: ReadonlyMap<string, string>;
   /** Where log lines go. */
   log: (line: string) => void;
 }
@@ -52,38 +57,40 @@ export interface Gateway {
   host: Host;
   roster: Roster;
   state: State;
+  /** Undefined where somebody else runs the workers. */
+  rolling: Rolling | undefined;
   server: HttpServer;
+  /** What can change while requests run does (see reload.ts); the policy must be one there is. */
+  change(next: Config): void;
   close(): Promise<void>;
 }
 
 export function buildGateway(input: GatewayInput): Gateway {
-  const { config, directory, aliases, log } = input;
+  const { config } = input;
   const { limits } = config;
-  const clock = new WallClock();
-  const rolls = new Prng(config.seed);
-  const beside = new Shadows({ ...config, ...limits }, rolls.fork('shadows'));
-  const shadowing = new Shadowing({ shadows: beside, clock });
-  const policies = () => shadowing.report();
-  const observed = observe(config, clock, { write: log, shadowing });
+  const fleet = beginFleet(input, (order) => remembered.wishes.begin(order));
+  const { clock, observed, policies, host, kvMoves, models, feed, draining, roster } = fleet;
   const { sink, recordings } = observed;
-  const deciding = { clock, sink, rng: rolls.fork('kernel') };
-  const kvOf = (worker: WorkerId) => roster.engine(worker)?.kv;
-  const { host, kvMoves } = beginDeciding(config, { ...deciding, kvOf });
-  const models = new Models({ known: input.models, aliases });
-  const feeds = feedsOf(limits, clock);
-  const feed = new Feed({ host, feed: feeds, clock, sink, settings: feedSettings(limits) });
-  const checks = { checkUs: limits.healthUs, recheckUs: limits.recheckUs };
-  const known = { directory: directory(clock, sink), host, models, feed, clock, sink };
-  const roster: Roster = new Roster({ ...known, ...checks });
   const access = new Access({ ...config, host: config.listen.host });
   const receipts = new Receipts(limits);
   // Receipt ids must not repeat after a restart; nothing that is decided depends on them.
   const rng = new Prng(clock.wallMs());
   const parts = { access, models, host, clock, receipts, roster, policies, version: VERSION };
+  const patience = new Patience(limits);
   const normalizer = new Normalizer(config.normalise);
-  const remembered = remember(limits, { clock, host, roster, rng, sink });
-  const walk = { normalizer, engines: roster, rng, patience: new Patience(limits), sink };
-  const serve = new Serve({ ...parts, ...remembered, ...walk });
+  const remembered = remember(config, { clock, host, receipts, roster, rng, sink });
+  const handovers = { move: moveKv, sink };
+  const walk = {
+    handovers,
+    fallbackUs: limits.fallbackUs,
+    normalizer,
+    engines: roster,
+    rng,
+    patience,
+    sink,
+  };
+  const speculation = config.speculativePrefill;
+  const serve = new Serve({ ...parts, ...remembered, ...walk, speculation });
   const state = new State({ ...parts, feed, history: () => observed.history.moments() });
   const metrics = () => {
     feedMetrics(observed.metrics, feed);
@@ -91,35 +98,58 @@ export function buildGateway(input: GatewayInput): Gateway {
     batches.gauges(observed.metrics);
     return metricsText(observed.metrics, host, policies());
   };
-  const admin = adminRoutes({ ...parts, state, metrics, recordings, newsUs: NEWS_US });
+  const { restart } = input;
+  const rolling = restart && new Rolling({ host, draining, sink, restart });
+  const admin = adminRoutes({ ...parts, rolling, state, metrics, recordings, newsUs: NEWS_US });
   const counting = tokenRoutes({ access, models, normalizer, sink });
   const responses = buildResponses(config, { access, serve, clock, sink });
-  const sessions = sessionRoutes({ access, ...remembered });
+  const sessions = sessionRoutes({
+    ...{ access, clock, ...remembered },
+    handler: (call) => handler(call),
+  });
   const batches = buildBatches(config, { access, clock, sink, handler: (call) => handler(call) });
   const kept = [serve.routes(), responses.routes, batches.routes, counting, sessions, admin];
   const handler = router(new Map([...kept, dashboardRoutes(access)].flatMap((some) => [...some])));
   // A moment more than answers have: enough to say why they end.
   const settings = { ...limits, shutdownUsMax: limits.shutdownUsMax + LAST_WORDS_US };
   const server = new HttpServer(handler, settings, responses.sockets);
-  return {
-    host,
-    roster,
-    state,
-    server,
-    async close() {
-      // Before answers turn into refusals.
-      await batches.close();
-      kvMoves.close();
-      host.close();
-      recordings.close();
-      const cancel = clock.after(limits.shutdownUsMax, () => serve.breakOff());
-      await server.close();
-      await responses.close();
-      cancel();
-      roster.close();
-      feed.close();
-      await observed.close();
-    },
+  async function close(): Promise<void> {
+    // Before answers turn into refusals.
+    await batches.close();
+    kvMoves.close();
+    host.close();
+    recordings.close();
+    const cancel = clock.after(limits.shutdownUsMax, () => serve.breakOff());
+    await server.close();
+    await responses.close();
+    await remembered.forget();
+    cancel();
+    roster.close();
+    feed.close();
+    await observed.close();
+  }
+  const live = { access, models, patience, draining, host, runaway: remembered.runaway };
+  const change = changing(config, live);
+  return { host, roster, state, rolling, server, change, close };
+}
+
+type Live = Pick<ServeParts, 'access' | 'models' | 'patience' | 'runaway' | 'host'> & {
+  draining: Draining;
+};
+
+/** What may change while requests run; `config`: as it is at the start. */
+function changing(config: Config, live: Live): (next: Config) => void {
+  const { access, models, patience, draining, runaway, host } = live;
+  let { policy } = config;
+  return (next) => {
+    access.trust(next);
+    models.rename(next.models);
+    patience.bound(next.limits);
+    draining.bound(next.limits);
+    runaway.bound(next.runaway);
+    // One that was chosen by hand meanwhile stays, unless the file names another.
+    if (next.policy !== policy) host.tell({ kind: 'policyChanged', policy: next.policy });
+    policy = next.policy;
   };
 }
 
@@ -127,6 +157,32 @@ const LAST_WORDS_US = 500_000;
 
 /** How often the page hears news. */
 const NEWS_US = 1_000_000;
+
+/** Who works here, what they have, and who decides; `keep` carries out wishes about their KV. */
+function beginFleet(input: GatewayInput, keep: (order: KeepOrder) => void) {
+  const { config, directory, log } = input;
+  const { limits } = config;
+  const clock = new WallClock();
+  const rolls = new Prng(config.seed);
+  const beside = new Shadows({ ...config, ...limits }, rolls.fork('shadows'));
+  const shadowing = new Shadowing({ shadows: beside, clock });
+  const policies = () => shadowing.report();
+  const observed = observe(config, clock, { write: log, shadowing });
+  const { sink } = observed;
+  const deciding = { clock, sink, rng: rolls.fork('kernel'), keep };
+  const kvOf = (worker: WorkerId) => roster.engine(worker)?.kv;
+  const probe = (worker: WorkerId) => void roster.probe(worker);
+  const { host, kvMoves } = beginDeciding(config, { ...deciding, kvOf, probe });
+  const models = new Models({ known: input.models, names: config.models });
+  const feeds = feedsOf(limits, clock);
+  const feed = new Feed({ host, feed: feeds, clock, sink, settings: feedSettings(limits) });
+  const { healthUs: checkUs, recheckUs, engineSilenceUsMax: silenceUsMax } = limits;
+  const checks = { checkUs, recheckUs, silenceUsMax };
+  const draining = new Draining({ host, clock, drainUs: limits.drainUs });
+  const known = { directory: directory(clock, sink), host, models, feed, draining, clock, sink };
+  const roster: Roster = new Roster({ ...known, ...checks });
+  return { clock, observed, policies, host, kvMoves, models, feed, draining, roster };
+}
 
 function observe(
   config: Config,

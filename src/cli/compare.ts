@@ -11,7 +11,7 @@ import { Complaint } from './complaint.ts';
 import { printReport, type ReportFlags } from './live-report.ts';
 import { ProgressLine } from './progress.ts';
 import { type Stack, startStack } from './stack.ts';
-import { type StackFlags, stackOptions } from './stack-flags.ts';
+import { measuredStack, type StackFlags } from './stack-flags.ts';
 import { manner, type Workload, type WorkloadFlags, workloadOf } from './workload.ts';
 
 export interface CompareFlags extends StackFlags, WorkloadFlags, ReportFlags, BeforeAfterFlags {
@@ -71,7 +71,7 @@ async function comparePolicies(
   { workload, ...given }: Given,
 ): Promise<Comparison> {
   given.onProgress(`starting ${flags.workers} workers`);
-  const options = stackOptions({ ...flags, port: 0, allowForcedOutput: true });
+  const options = measuredStack({ ...flags, port: 0, allowForcedOutput: true });
   // What an earlier policy left on disk would be found by the next one.
   const stack = await startStack({ ...options, diskBytes: 0, log: () => {} });
   try {

@@ -2,14 +2,12 @@
 import { table } from '../base/text.ts';
 import type { FeedReport } from '../gateway/feed/account.ts';
 import type { Snapshot, WorkerSnapshot } from '../gateway/state.ts';
+import type { Finding } from '../model/worker.ts';
 import { WorkerCard } from '../model/worker-card.ts';
 import { Complaint } from './complaint.ts';
 
-interface Finding {
+interface Found extends Finding {
   about: string;
-  check: string;
-  well: boolean;
-  says: string;
 }
 
 export async function doctor(flags: { url: string; key?: string; json?: boolean }): Promise<void> {
@@ -44,7 +42,7 @@ async function fetchSnapshot(url: string, key: string | undefined): Promise<Snap
   throw new Complaint(`${url} answered ${response.status}; pass an admin key with --key.`);
 }
 
-function examine(snapshot: Snapshot): Finding[] {
+function examine(snapshot: Snapshot): Found[] {
   const gateway = {
     about: 'gateway',
     check: 'engines',
@@ -54,28 +52,22 @@ function examine(snapshot: Snapshot): Finding[] {
   return [gateway, ...snapshot.workers.flatMap(examineWorker)];
 }
 
-function examineWorker(worker: WorkerSnapshot): Finding[] {
-  const { id, healthy, mode, engine, blockTokens } = worker;
+function examineWorker(worker: WorkerSnapshot): Found[] {
+  const { id, healthy, mode, engine } = worker;
   const parsed = WorkerCard.safeParse(worker.about.card);
-  const findings: Finding[] = [
+  const findings: Found[] = [
     {
       about: id,
       check: 'reachable',
-      well: healthy && engine !== null,
+      // Engines of other makes need not tell what they do.
+      well: healthy && (engine !== null || worker.about.findings !== undefined),
       says: healthy ? 'answers' : 'does not answer; see its log',
     },
-    {
-      about: id,
-      check: 'KV events',
-      well: mode === 'exact',
-      says:
-        mode === 'exact'
-          ? `${worker.indexedBlocks} blocks of ${blockTokens} tokens indexed`
-          : `its cache is ${mode}; empty it (POST /reset_prefix_cache) to start over`,
-    },
+    indexed(worker),
     confirmed(worker),
   ];
   if (worker.feed !== null) findings.push(feedFinding(id, worker.feed));
+  for (const finding of worker.about.findings ?? []) findings.push({ about: id, ...finding });
   if (!parsed.success) return findings;
   const { tokens, cache } = parsed.data;
   findings.push({
@@ -109,14 +101,34 @@ function examineWorker(worker: WorkerSnapshot): Finding[] {
   return findings;
 }
 
+/** What its events made of the index; an engine that tells none said why, where it could. */
+function indexed({ id, mode, blockTokens, indexedBlocks, feed, about }: WorkerSnapshot): Found {
+  const check = 'KV events';
+  if (mode === 'exact') {
+    return {
+      ...{ about: id, check, well: true },
+      says: `${indexedBlocks} blocks of ${blockTokens} tokens indexed`,
+    };
+  }
+  if (feed === null && about.findings !== undefined) {
+    const says = 'it tells no events: what it holds is guessed from what was sent there';
+    return { about: id, check, well: true, says };
+  }
+  const says = `its cache is ${mode}; empty it (POST /reset_prefix_cache) to start over`;
+  return { about: id, check, well: false, says };
+}
+
 /** Fewer predictions than this confirm nothing. */
 const PREDICTIONS_MIN = 10;
 const CONFIRMED_MIN = 0.9;
 
 /** Whether its engine had cached what was predicted. */
-function confirmed({ id, mode, confidence }: WorkerSnapshot): Finding {
+function confirmed({ id, mode, confidence, about }: WorkerSnapshot): Found {
   const { agreement, observations, unreported } = confidence;
   const check = 'cached tokens';
+  if (about.tokensMode === 'passThrough' && observations === 0) {
+    return { about: id, check, well: true, says: 'prompts pass through, so none are predicted' };
+  }
   if (agreement === undefined || observations < PREDICTIONS_MIN) {
     const silent = unreported > 0 && observations === 0;
     const says = silent
@@ -131,7 +143,7 @@ function confirmed({ id, mode, confidence }: WorkerSnapshot): Finding {
 }
 
 /** What came of its events: whatever was lost, doubled or not understood is said. */
-function feedFinding(id: string, { complete, counts, lagMs }: FeedReport): Finding {
+function feedFinding(id: string, { complete, counts, lagMs }: FeedReport): Found {
   const odd = ODD_COUNTS.filter((count) => counts[count] > 0).map(
     (count) => `${counts[count]} ${count}`,
   );

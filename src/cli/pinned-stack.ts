@@ -14,7 +14,7 @@ import { generateSessions } from '../traces/generate/coding-agents.ts';
 import { LIVE_CODING_AGENTS } from '../traces/generate/settings.ts';
 import type { Trace } from '../traces/trace.ts';
 import { type Stack, startStack } from './stack.ts';
-import { stackOptions } from './stack-flags.ts';
+import { measuredStack } from './stack-flags.ts';
 
 export interface EngineFlags {
   engine: 'llama' | 'sim';
@@ -41,7 +41,7 @@ export class PinnedStack {
     const folder = mkdtempSync(join(tmpdir(), 'stator-steps-'));
     const { engine, model } = flags;
     const sizes = { workers, slots: SLOTS, context: CONTEXT_TOKENS };
-    const options = stackOptions({ engine, model, ...sizes });
+    const options = measuredStack({ engine, model, ...sizes });
     options.config.listen.port = 0;
     try {
       const stack = await startStack({

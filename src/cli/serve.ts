@@ -1,73 +1,72 @@
 /** `stator serve`: the gateway in front of engines that somebody else runs. */
-import { readFileSync } from 'node:fs';
-import { load as parseYaml } from 'js-yaml';
-import { EngineHttp } from '../engines/http.ts';
-import { StatorEngine } from '../engines/stator.ts';
-import type { KnownModel } from '../gateway/models.ts';
-import { Config, parseConfig } from '../model/config.ts';
-import type { TenantId } from '../model/ids.ts';
-import { StaticWorkers } from '../planes/static.ts';
-import { buildGateway } from './build.ts';
+import type { Config } from '../model/config.ts';
+import { WallClock } from '../planes/wall-clock.ts';
+import { WatchedFile } from '../planes/watched-file.ts';
+import { buildGateway, type Gateway } from './build.ts';
 import { Complaint } from './complaint.ts';
+import { FoundWorkers, type ServedHere } from './found-workers.ts';
 import { knownModel } from './load-model.ts';
+import { configOf, readText } from './read-config.ts';
+import { Reload, type ReloadParts } from './reload.ts';
 import { refuseOpenHost } from './up.ts';
 
-const BLOCK_TOKENS = 16;
-const CARD_ASK_US = 2_000_000;
-const CARD_SILENCE_US = 5_000_000;
+/** The configuration is looked at so often. */
+const LOOK_US = 1_000_000;
 
-/** Throws a `Complaint` that names the file and each mistake in it. */
-export function readConfig(path: string): Config {
-  let input: unknown;
-  try {
-    input = parseYaml(readFileSync(path, 'utf8')) ?? {};
-  } catch (error) {
-    const reason = (error as Error).message.split('\n')[0];
-    throw new Complaint(`The configuration ${path} cannot be read: ${reason}.`, 2);
-  }
-  const parsed = parseConfig(Config, input);
-  if (parsed.kind === 'ok') return parsed.value;
-  throw new Complaint(`The configuration ${path} is wrong: ${parsed.sentences.join('; ')}.`, 2);
+/** By a file, which is read again as it changes. */
+export async function serveFile(path: string): Promise<void> {
+  const text = readText(path);
+  await serve(configOf(text, path), { path, text });
 }
 
-export async function serve(config: Config): Promise<void> {
+/** `file`: where the configuration stands, and as what it was read; undefined: it stays as it is. */
+export async function serve(config: Config, file?: { path: string; text: string }): Promise<void> {
   refuseOpenHost(config);
-  if (config.workers.length === 0) {
-    throw new Complaint('The configuration names no workers; add at least one under workers:.', 2);
+  if (config.workers.length === 0 && config.discovery.length === 0) {
+    throw new Complaint(
+      'The configuration names no workers; add at least one under workers:, or under discovery: where they are found.',
+      2,
+    );
   }
-  const models = new Map<string, KnownModel>();
-  const aliases = new Map<string, string>();
-  for (const { name, path, aliases: others } of config.models) {
-    const known = { blockTokens: BLOCK_TOKENS, limits: config.limits };
-    if (path !== undefined) models.set(name, knownModel(path, known));
-    for (const other of others) aliases.set(other, name);
-  }
-  const { engineSilenceUsMax } = config.limits;
+  const models = new Map<string, ServedHere>();
+  const load = (model: Config['models'][number]) => loaded(model, config, models);
+  for (const model of config.models) load(model)();
+  // Made by what is built of it.
+  let workers!: FoundWorkers;
   const gateway = buildGateway({
     config,
     models,
-    aliases,
     log: (line) => process.stderr.write(`${line}\n`),
-    directory: (clock, sink) =>
-      new StaticWorkers({
-        clock,
-        sink,
-        settings: {
-          workers: config.workers.map(staticWorker),
-          fetchCard,
-          engine: (worker, url) =>
-            new StatorEngine({
-              worker,
-              url,
-              silenceUsMax: engineSilenceUsMax,
-              kvSecret: process.env.STATOR_KV_SECRET,
-            }),
-          movesKv: process.env.STATOR_KV_SECRET !== undefined,
-          askUs: CARD_ASK_US,
-        },
-      }),
+    directory: (clock, sink) => {
+      workers = new FoundWorkers(config, { clock, sink, models });
+      return workers.fleet;
+    },
   });
-  const { host, port } = config.listen;
+  await listen(gateway, config);
+  const reloading = file && reloadedFrom(file, { path: file.path, config, workers, gateway, load });
+  const stop = () => {
+    reloading?.close();
+    void gateway.close().finally(() => process.exit(0));
+  };
+  process.once('SIGINT', stop).once('SIGTERM', stop);
+}
+
+function reloadedFrom(
+  { path, text }: { path: string; text: string },
+  parts: Omit<ReloadParts, 'say' | 'complain'>,
+): WatchedFile {
+  const complain = (sentence: string) => process.stderr.write(`stator: ${sentence}\n`);
+  const say = (sentence: string) => process.stdout.write(`stator: ${sentence}\n`);
+  const reload = new Reload({ ...parts, say, complain });
+  process.on('SIGHUP', () => reload.again());
+  return new WatchedFile({
+    ...{ clock: new WallClock(), path, everyUs: LOOK_US, known: text },
+    on: (changed) => reload.read(changed),
+    unreadable: (reason) => complain(`${path} cannot be read any more (${reason}).`),
+  });
+}
+
+async function listen(gateway: Gateway, { listen: { host, port } }: Config): Promise<void> {
   const listening = await gateway.server
     .listen(host, port)
     .catch((error: NodeJS.ErrnoException) => {
@@ -76,25 +75,20 @@ export async function serve(config: Config): Promise<void> {
       );
     });
   process.stdout.write(`stator serves on http://${host}:${listening}\n`);
-  const stop = () => void gateway.close().finally(() => process.exit(0));
-  process.once('SIGINT', stop).once('SIGTERM', stop);
 }
 
-async function fetchCard(url: string): Promise<unknown> {
-  const http = new EngineHttp({ url, silenceUsMax: CARD_SILENCE_US, headers: {} });
+/** Reads it; what is returned puts it where requests find it. */
+function loaded(
+  { name, path, blockTokens }: Config['models'][number],
+  { limits }: Config,
+  models: Map<string, ServedHere>,
+): () => void {
+  if (path === undefined) return () => {};
   try {
-    return await http.json('GET', '/stator/v1/card');
-  } finally {
-    http.close();
+    const model = knownModel(path, { blockTokens, limits });
+    return () => void models.set(name, model);
+  } catch (error) {
+    const reason = (error as Error).message.split('\n')[0];
+    throw new Complaint(`The model at ${path} cannot be used: ${reason}`, 2);
   }
-}
-
-/** Without rules where it has none to tell: then nobody need ask. */
-function staticWorker(config: Config['workers'][number]) {
-  const { url, events, replay, role, adapters, taints, labels } = config;
-  const tenants = config.tenants as TenantId[];
-  const lists = [adapters, tenants, taints, Object.keys(labels)];
-  const serves = role === 'both' && lists.every((list) => list.length === 0);
-  const rules = serves ? undefined : { role, adapters, tenants, taints, labels };
-  return { url, events, replay, rules };
 }

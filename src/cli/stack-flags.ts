@@ -5,11 +5,12 @@ import { Config } from '../model/config.ts';
 import type { Device } from '../model/device.ts';
 import { Complaint } from './complaint.ts';
 import { chooseModel } from './model-choice.ts';
-import { readConfig } from './serve.ts';
+import { readConfig } from './read-config.ts';
 import type { StackOptions } from './stack.ts';
 
 export interface StackFlags {
   workers: number;
+  prefillWorkers?: number;
   engine: 'llama' | 'sim';
   model?: string;
   memory?: number;
@@ -29,6 +30,13 @@ export interface StackFlags {
   config?: string;
 }
 
+/** Of one that is only measured: what it remembers of sessions is nobody's. */
+export function measuredStack(flags: StackFlags): StackOptions {
+  const options = stackOptions(flags);
+  options.config.store.sessions.mode = 'memory';
+  return options;
+}
+
 export function stackOptions(flags: StackFlags): StackOptions {
   const config = flags.config === undefined ? Config.parse({}) : readConfig(flags.config);
   if (flags.port !== undefined) config.listen.port = flags.port;
@@ -45,9 +53,15 @@ export function stackOptions(flags: StackFlags): StackOptions {
     const known = POLICY_NAMES.join(', ');
     throw new Complaint(`There is no policy '${unknown}' to shadow; choose among ${known}.`, 2);
   }
+  const { workers, prefillWorkers = 0 } = flags;
+  if (prefillWorkers >= workers) {
+    const sentence = `Of ${workers} workers at most ${workers - 1} can compute prompts only: somebody must answer.`;
+    throw new Complaint(`${sentence} Start more with --workers.`, 2);
+  }
   return {
     config,
-    workers: flags.workers,
+    workers,
+    prefillWorkers,
     engine: flags.engine,
     memoryBytes: flags.memory,
     slots: flags.slots,

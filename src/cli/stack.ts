@@ -7,6 +7,7 @@ import { StatorEngine } from '../engines/stator.ts';
 import type { KnownModel } from '../gateway/models.ts';
 import { type Config, UP_DEFAULTS } from '../model/config.ts';
 import type { Device } from '../model/device.ts';
+import type { WorkerRules } from '../model/worker.ts';
 import { LocalWorkers } from '../planes/local.ts';
 import { WallClock } from '../planes/wall-clock.ts';
 import type { Tokens } from '../ports.ts';
@@ -20,6 +21,8 @@ import type { ChosenModel } from './model-choice.ts';
 export interface StackOptions {
   config: Config;
   workers: number;
+  /** Of them, so many that compute prompts for the others. */
+  prefillWorkers?: number;
   engine: 'llama' | 'sim';
   /** Of all workers together; undefined: the default share of what there is. */
   memoryBytes: number | undefined;
@@ -73,16 +76,16 @@ export async function startStack(options: StackOptions): Promise<Stack> {
           silenceUsMax: config.limits.engineSilenceUsMax,
           kvSecret: secret,
         }),
+      rules: (name) => rulesOf(name, options),
       ...UP_DEFAULTS,
       onLine: (name, line) => options.log(`${name}: ${line}`),
     },
   });
-  const aliases = new Map<string, string>();
   const gateway = buildGateway({
     config,
     directory: () => workers,
+    restart: (worker) => workers.restart(worker),
     models,
-    aliases,
     log: options.log,
   });
   const close = async () => {
@@ -114,6 +117,14 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 }
 
 const BLOCK_TOKENS = 16;
+
+/** The last ones compute prompts, where some do. */
+function rulesOf(name: string, options: StackOptions): WorkerRules | undefined {
+  const { workers, prefillWorkers = 0 } = options;
+  const number = Number(/\d+$/.exec(name)?.[0]);
+  if (number <= workers - prefillWorkers) return undefined;
+  return { role: 'prefill', adapters: [], tenants: [], taints: [], labels: {} };
+}
 
 /** Why llama.cpp cannot be had here; throws it where a device was named, which nothing can stand in for. */
 function missingLibraries(device: Device = 'cpu'): string | undefined {

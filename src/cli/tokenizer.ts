@@ -10,7 +10,7 @@ export class TokenizerThread {
   /** Answered in the order they were asked. */
   #waiting: { resolve: (ids: Uint32Array) => void; reject: (error: Error) => void }[] = [];
 
-  /** `path`: the model's GGUF file. */
+  /** `path`: as `loadTokens` takes it. */
   constructor(path: string, blockTokens: number) {
     this.#path = path;
     this.#blockTokens = blockTokens;

@@ -14,6 +14,7 @@ export async function up(options: StackOptions, { offers }: { offers: boolean })
   refuseOpenHost(options.config);
   let stack = await start(options);
   stopWithUs(() => stack.close());
+  restartWithHangup(() => stack);
   const card = (await cardsOf(stack))[0]?.card;
   if (!offers || !stack.model.demo || card === undefined || !(await offerModel(card))) return;
   await stack.close();
@@ -48,6 +49,17 @@ function stopWithUs(close: () => Promise<void>): void {
     void close().finally(() => process.exit(0));
   };
   process.on('SIGINT', stop).on('SIGTERM', stop);
+}
+
+/** SIGHUP: all workers anew, one after the other, under whatever load there is. */
+function restartWithHangup(stack: () => Stack): void {
+  process.on('SIGHUP', () => {
+    const { rolling } = stack().gateway;
+    rolling?.restartAll().then(
+      (workers) => say(`started anew: ${workers.join(', ')}`),
+      (error: Error) => process.stderr.write(`stator: ${error.message}\n`),
+    );
+  });
 }
 
 async function banner(stack: Stack): Promise<string> {

@@ -36,6 +36,15 @@ test('with keys, only a key lets in, and as its own tenant', () => {
   }
 });
 
+test('a key that is taken away lets nobody in any more, and the last of them is not everybody', () => {
+  const access = accessOf(KEYS);
+  const asks = (key: string) => access.caller(call({ 'x-api-key': key }, FAR)).tenant;
+  access.trust({ keys: [{ ...KEYS[1], key: 'key-of-another' }], trustedProxies: [] });
+  for (const { key } of KEYS) assert.throws(() => asks(key), is('unauthorized'));
+  assert.equal(asks('key-of-another'), 'ops');
+  assert.throws(() => access.caller(call({}, '127.0.0.1')), is('unauthorized'));
+});
+
 test('x-tenant-id counts from trusted proxies, and from this machine for whoever may see all', () => {
   const access = accessOf(KEYS, ['203.0.113.1', '127.0.0.9']);
   const headers = { 'x-api-key': 'key-of-alice', 'x-tenant-id': 'bob' };

@@ -23,27 +23,33 @@ export interface Caller {
   admin: boolean;
 }
 
+interface Trust {
+  keys: readonly KeyConfig[];
+  trustedProxies: readonly string[];
+}
+
 export const DEFAULT_TENANT = 'default' as TenantId;
 
 const TENANT_BYTES_MAX = 128;
 
 export class Access {
-  readonly #keys: { digest: Uint8Array; tenant: TenantId; admin: boolean }[];
-  readonly #trustedProxies: ReadonlySet<string>;
+  #keys: readonly { digest: Uint8Array; tenant: TenantId; admin: boolean }[] = [];
+  #trustedProxies: ReadonlySet<string> = new Set();
   readonly #hosts: ReadonlySet<string>;
 
-  constructor(given: {
-    keys: readonly KeyConfig[];
-    trustedProxies: readonly string[];
-    host: string;
-  }) {
-    this.#keys = given.keys.map(({ key, tenant, admin }) => ({
+  constructor(given: Trust & { host: string }) {
+    this.trust(given);
+    this.#hosts = new Set(['localhost', '127.0.0.1', '[::1]', given.host.toLowerCase()]);
+  }
+
+  /** Who is let in from now on; calls that are under way are not asked again. */
+  trust({ keys, trustedProxies }: Trust): void {
+    this.#keys = keys.map(({ key, tenant, admin }) => ({
       digest: digestOf(key),
       tenant: tenant as TenantId,
       admin,
     }));
-    this.#trustedProxies = new Set(given.trustedProxies.map(plainAddress));
-    this.#hosts = new Set(['localhost', '127.0.0.1', '[::1]', given.host.toLowerCase()]);
+    this.#trustedProxies = new Set(trustedProxies.map(plainAddress));
   }
 
   /** Throws `unauthorized` where a key is needed and none, or a wrong one, was sent. */

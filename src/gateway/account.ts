@@ -18,6 +18,11 @@ export class Account {
   readonly #receipt: Receipt;
   readonly #arrivedUs: number;
   #placedUs: number | undefined;
+  /** Whether its present worker has given a token, and what those before it gave. */
+  #hasToken = false;
+  #carriedTokens = 0;
+  /** Of its prompt, where another worker computed that: tokens which that one had. */
+  #prefilled: { cachedTokens: number | undefined } | undefined;
   #firstUs: number | undefined;
   #endUs: number | undefined;
 
@@ -68,6 +73,8 @@ export class Account {
         e2eUs: null,
         error: null,
       },
+      prefetched: null,
+      kvActions: [],
       regret: null,
     };
   }
@@ -78,23 +85,50 @@ export class Account {
 
   placed({ worker, decision, atUs }: Placement): void {
     const { candidates, eligible, queuedUs } = decision;
+    const { stage } = decision;
     this.#placedUs = atUs;
+    if (stage?.kind !== 'decode') this.#prefilled = undefined;
+    this.#hasToken = false;
+    this.#carriedTokens = this.#receipt.actual.outputTokens;
     this.#receipt.worker = worker;
     this.#receipt.policy = decision.policy;
-    this.#receipt.attempts.push({ worker, queuedUs, eligible, candidates });
+    const staged = stage === undefined ? {} : { stage: stage.kind };
+    this.#receipt.attempts.push({ worker, queuedUs, eligible, candidates, ...staged });
     const chosen = candidates.find((candidate) => candidate.worker === worker);
     if (chosen === undefined) return;
     const { waiting, prefill, fetch } = chosen.terms;
+    const computed = stage?.kind === 'decode' ? this.#receipt.predicted : null;
     this.#receipt.predicted = {
-      cachedTokens: chosen.matchedTokens,
+      cachedTokens: computed?.cachedTokens ?? chosen.matchedTokens,
       ttftUs: queuedUs + waiting + prefill + fetch,
     };
   }
 
-  /** Returns whether it was the first. */
+  /** The worker it was placed on has computed its prompt, for another to answer. */
+  prefilled(cachedTokens: number | undefined): void {
+    this.#prefilled = { cachedTokens };
+  }
+
+  /** As its request had it: what was brought to whoever answered was computed for it elsewhere. */
+  usageOf(usage: Usage): Usage {
+    if (this.#prefilled === undefined) return usage;
+    const { cachedTokens } = this.#prefilled;
+    const there = usage.cachedTokens;
+    const isKnown = cachedTokens !== undefined && there !== undefined;
+    return { ...usage, cachedTokens: isKnown ? Math.min(cachedTokens, there) : undefined };
+  }
+
+  /** Tokens that the client had before its present worker went on. */
+  get carriedTokens(): number {
+    return this.#carriedTokens;
+  }
+
+  /** Returns whether it was the first of its worker. */
   token(nowUs: number, count: number): boolean {
     this.#receipt.actual.outputTokens += count;
-    if (this.#firstUs !== undefined) return false;
+    if (this.#hasToken) return false;
+    this.#hasToken = true;
+    if (this.#firstUs !== undefined) return true;
     this.#firstUs = nowUs;
     this.#receipt.actual.ttftUs = nowUs - this.#arrivedUs;
     this.#receipt.actual.prefillUs = nowUs - (this.#placedUs ?? this.#arrivedUs);
@@ -108,9 +142,16 @@ export class Account {
     actual.e2eUs = nowUs - this.#arrivedUs;
     actual.error = outcome.error?.code ?? null;
     if (outcome.usage === undefined) return;
-    actual.cachedTokens = outcome.usage.cachedTokens ?? null;
-    actual.outputTokens = outcome.usage.outputTokens;
-    this.#receipt.regret = regretOf(this.#receipt);
+    const { cachedTokens, outputTokens } = this.usageOf(outcome.usage);
+    actual.cachedTokens = cachedTokens ?? null;
+    actual.outputTokens = outputTokens;
+    // Of two stages no other place says what both would have cost there.
+    if (this.#prefilled === undefined) this.#receipt.regret = regretOf(this.#receipt);
+  }
+
+  /** Of its prompt so much was computed ahead for it. */
+  prefetched(prefetched: NonNullable<Receipt['prefetched']>): void {
+    this.#receipt.prefetched = prefetched;
   }
 
   /** Inter-token latency of the whole answer: (end − first) / (output tokens − 1). */

@@ -15,6 +15,7 @@ import type { Host } from './host.ts';
 import type { Models } from './models.ts';
 import type { Receipts } from './receipts.ts';
 import type { Recordings } from './record/recordings.ts';
+import type { Rolling } from './rolling.ts';
 import type { Roster } from './roster.ts';
 import type { State } from './state.ts';
 
@@ -27,6 +28,8 @@ export interface AdminParts {
   roster: Roster;
   receipts: Receipts;
   state: State;
+  /** Undefined: whoever started the workers restarts them. */
+  rolling: Rolling | undefined;
   recordings: Recordings;
   metrics: () => string;
   policies: () => PolicyReport[];
@@ -60,7 +63,7 @@ export function adminRoutes(parts: AdminParts): Map<string, Route> {
   }
   open('GET /v1/models', (call) => {
     access.caller(call);
-    replyJson(call.reply, 200, listOfModels(parts.models.up(), call.headers, call.query));
+    replyJson(call.reply, 200, listOfModels(parts.models.listed(), call.headers, call.query));
   });
   open('GET /v1/models/*', (call) => {
     access.caller(call);
@@ -87,6 +90,7 @@ export function adminRoutes(parts: AdminParts): Map<string, Route> {
     replyJson(call.reply, 200, { workers: (await state.snapshot()).workers });
   });
   admin('POST /stator/v1/workers/drain', (call) => drain(call, parts));
+  admin('POST /stator/v1/workers/restart', (call) => restart(call, parts));
   admin('GET /stator/v1/snapshot', async (call) =>
     replyJson(call.reply, 200, await state.snapshot()),
   );
@@ -141,19 +145,33 @@ async function setPolicy(call: Call, { host }: AdminParts): Promise<void> {
   replyJson(call.reply, 200, { live: host.policy });
 }
 
-/** `{worker, draining}`: it ends what it runs and takes nothing new, or serves again. */
+/** Answers when the last of them is back. */
+async function restart({ reply }: Call, { rolling }: AdminParts): Promise<void> {
+  if (rolling === undefined) {
+    const sentence =
+      'This gateway did not start its workers; drain one, and restart it where it runs.';
+    throw new GatewayError('invalid_request', sentence);
+  }
+  replyJson(reply, 200, { restarted: await rolling.restartAll() });
+}
+
+/** `{worker, draining, moves}`: it ends what it runs, or that goes elsewhere, and takes nothing new. */
 async function drain(call: Call, { host }: AdminParts): Promise<void> {
-  const body = (await jsonBody(call)) as { worker?: unknown; draining?: unknown } | null;
-  const { worker, draining = true } = body ?? {};
+  const body = (await jsonBody(call)) as Record<string, unknown> | null;
+  const { worker, draining = true, moves = false } = body ?? {};
   const known = host.state().workers.find(({ id }) => id === worker);
   if (known === undefined) throw new GatewayError('not_found', 'There is no worker of that name.');
-  if (typeof draining !== 'boolean') {
-    throw new GatewayError('invalid_request', 'draining must be true or false.', {
-      param: 'draining',
-    });
+  for (const [param, value] of Object.entries({ draining, moves })) {
+    if (typeof value === 'boolean') continue;
+    throw new GatewayError('invalid_request', `${param} must be true or false.`, { param });
   }
-  host.tell({ kind: 'drainChanged', worker: known.id, draining });
-  replyJson(call.reply, 200, { worker: known.id, draining });
+  host.tell({
+    kind: 'drainChanged',
+    worker: known.id,
+    draining: draining === true,
+    moves: moves === true,
+  });
+  replyJson(call.reply, 200, { worker: known.id, draining, running: host.countOn(known.id) });
 }
 
 /** The snapshot as a stream, for as long as somebody looks. */

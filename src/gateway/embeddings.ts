@@ -94,13 +94,13 @@ export class Embeddings {
     });
     const job = jobOf(account.arrival.id, { ask: asked, model, who, prompt });
     let found: Embedding | undefined;
-    const ask = (engine: Engine) =>
-      vectorParts(engine, job, signal, (embedding) => {
+    const ask = (engine: Engine, _job: Job, stop: AbortSignal) =>
+      vectorParts(engine, job, stop, (embedding) => {
         found = embedding;
       });
     const watch = new Watch({ host, clock, account, signal });
     try {
-      await answerOf({ host, engines, account, job, signal, ask }, (part) => {
+      await answerOf({ host, engines, clock, account, job, signal, ask }, (part) => {
         watch.saw(part);
         return undefined;
       });

@@ -1,32 +1,48 @@
 /**
- * The parts of an answer, from whichever worker gives them. A worker that fails before its first part
- * is replaced by another; after it, the answer ends with one `error` part, since what was said cannot
- * be taken back.
+ * The parts of an answer, from whichever workers give them. One that fails is replaced by another,
+ * which goes on from what its client has already (`answered.ts`); where engines cannot, the answer ends
+ * with one `error` part, since what was said cannot be taken back.
+ *
+ *   admit ─► attempt ──whole──► over
+ *              │  ▲
+ *       failed │  │ elsewhere: the same prompt, or the prompt and what was said
+ *     or moved ▼  │
+ *            kernel ──no place──► refusal, or an error part
  */
-import { asGatewayError, GatewayError } from '../model/error.ts';
-import type { RequestId, WorkerId } from '../model/ids.ts';
+import { sleep } from '../base/sleep.ts';
+import { asGatewayError, type ErrorCode, GatewayError } from '../model/error.ts';
+import type { WorkerId } from '../model/ids.ts';
+import type { Fact } from '../model/kernel-io.ts';
 import type { Part } from '../model/part.ts';
-import type { Engine, Job } from '../ports.ts';
+import type { Clock, Engine, Job } from '../ports.ts';
 import type { Account } from './account.ts';
+import { Answered } from './answered.ts';
+import { Attempt } from './attempt.ts';
+import { Handover, type HandoverParts } from './handover.ts';
 import type { Host, Placement } from './host.ts';
 
 export interface Engines {
   engine(worker: WorkerId): Engine | undefined;
   /** A worker could not be reached: it gets no more requests until it is well again. */
   suspect(worker: WorkerId): void;
+  /** Why a worker that said nothing for so long is given up; undefined: it may take its time. */
+  givenUp(worker: WorkerId, silentUs: number): GatewayError | undefined;
 }
 
 /** What is done with a part; whoever has more waits until it resolves. */
 export type Take = (part: Part) => Promise<void> | undefined;
 
-interface Given {
+export interface Given {
   host: Host;
   engines: Engines;
+  clock: Clock;
   account: Account;
   job: Job;
   signal: AbortSignal;
-  /** What the chosen engine is asked. */
-  ask: (engine: Engine) => AsyncIterable<Part>;
+  /** For requests in two stages; undefined where the kernel makes none. */
+  handovers?: HandoverParts | undefined;
+  /** What the chosen engine is asked: the job, or one that goes on from what was said. */
+  ask: (engine: Engine, job: Job, signal: AbortSignal) => AsyncIterable<Part>;
 }
 
 /**
@@ -35,25 +51,73 @@ interface Given {
  */
 export async function answerOf(given: Given, take: Take): Promise<void> {
   const { host, engines, account, job, signal } = given;
-  let placement: Placement = await host.admit(account.arrival, signal);
+  const answered = new Answered(job);
+  const handover = given.handovers && new Handover(given.handovers, given);
+  const pausesUs = [...PAUSES_US];
+  let placement = await host.admit(account.arrival, signal);
   for (;;) {
     account.placed(placement);
     const { worker } = placement;
-    const failure = await attempt(given, worker, take);
-    if (failure === undefined) return;
-    const { thrown, started } = failure;
-    const error = signal.aborted ? whyAborted(signal) : asGatewayError(thrown);
-    if (error.code === 'engine_lost' && !signal.aborted) engines.suspect(worker);
-    if (started || signal.aborted || !error.retryable) {
-      host.tell({ kind: 'failed', request: job.id, worker, retry: false });
-      if (!started) throw error;
-      await take({ kind: 'error', error });
-      return;
+    const prompt = await handover?.begin(placement);
+    const attempt = prompt ?? new Attempt(given, { worker, answered, take });
+    const failure = await attempt.run();
+    if (failure === undefined) {
+      if (handover === undefined || prompt === undefined) return;
+      placement = await handover.prefilled();
+      continue;
     }
-    placement = await host.elsewhere(job.id as RequestId, worker, signal).catch((refusal) => {
+    handover?.close();
+    const { thrown, isMoved } = failure;
+    const error = signal.aborted ? whyAborted(signal) : asGatewayError(thrown);
+    if (error.code === 'engine_lost' && !isMoved && !signal.aborted) engines.suspect(worker);
+    const failed = {
+      request: job.id,
+      worker,
+      why: isMoved ? 'moved' : whyFailed(error),
+      saidTokens: answered.tokens,
+    } as const;
+    if (signal.aborted || !error.retryable || !attempt.canGoOn) {
+      host.tell({ kind: 'failed', ...failed, retry: false });
+      return await last(error);
+    }
+    try {
+      placement = await elsewhere(given, failed, error.code === 'engine_lost' ? pausesUs : []);
+    } catch (refusal) {
       // An engine that was only busy is tried again by the client, when it says so.
-      throw error.code === 'queue_full' ? error : refusal;
-    });
+      return await last(error.code === 'queue_full' ? error : refusal);
+    }
+  }
+
+  async function last(error: unknown): Promise<void> {
+    if (answered.isEmpty) throw error;
+    await take({ kind: 'error', error: asGatewayError(error) });
+  }
+}
+
+/**
+ * Where one engine after the other fails, as where a rack loses power, or too many requests do, there is
+ * use in waiting for those that stay, or come back; not where engines answer that they cannot.
+ */
+const PAUSES_US = [1_000_000, 3_000_000, 10_000_000];
+
+type Failed = Parameters<Host['elsewhere']>[0];
+
+/** Throws the refusal where it gets no place any more. */
+async function elsewhere(
+  { host, clock, account, signal }: Given,
+  failed: Failed,
+  pausesUs: number[],
+): Promise<Placement> {
+  try {
+    return await host.elsewhere(failed, signal);
+  } catch (refusal) {
+    const isSpent = asGatewayError(refusal).code === 'engine_lost';
+    const us = isSpent ? pausesUs.shift() : undefined;
+    if (us === undefined) throw refusal;
+    await sleep(clock, us, signal);
+    const { arrival } = account;
+    const promptTokens = arrival.promptTokens + (failed.saidTokens ?? 0);
+    return await host.admit({ ...arrival, promptTokens }, signal);
   }
 }
 
@@ -64,49 +128,9 @@ function whyAborted({ reason }: AbortSignal): GatewayError {
     : new GatewayError('client_closed', 'The client left before its answer was whole.');
 }
 
-/** One worker's answer, to its end; undefined where it was whole. By hand, for each token pays for each layer. */
-async function attempt(
-  { engines, ask }: Given,
-  worker: WorkerId,
-  take: Take,
-): Promise<{ thrown: unknown; started: boolean } | undefined> {
-  let started = false;
-  let finished = false;
-  let parts: AsyncIterator<Part> | undefined;
-  const ended = (thrown: unknown) => (finished ? undefined : { thrown, started });
-  try {
-    for (;;) {
-      let part: Part;
-      try {
-        parts ??= partsOf(engines.engine(worker), ask);
-        // Read to the end of the stream, past `done`: a connection that is cut cannot serve again.
-        const next = await parts.next();
-        if (next.done === true) {
-          parts = undefined;
-          return ended(
-            new GatewayError('engine_lost', 'The engine ended its answer without finishing it.'),
-          );
-        }
-        part = next.value;
-      } catch (thrown) {
-        parts = undefined;
-        return ended(thrown);
-      }
-      if (part.kind === 'error') return ended(part.error);
-      started = true;
-      finished = part.kind === 'done';
-      const room = take(part);
-      if (room !== undefined) await room;
-    }
-  } finally {
-    await parts?.return?.();
-  }
+/** What an engine refuses because of the request says nothing about the engine. */
+function whyFailed({ code }: GatewayError): Extract<Fact, { kind: 'failed' }>['why'] {
+  return FAULTS.has(code) ? 'engine' : undefined;
 }
 
-function partsOf(
-  engine: Engine | undefined,
-  ask: (engine: Engine) => AsyncIterable<Part>,
-): AsyncIterator<Part> {
-  if (engine !== undefined) return ask(engine)[Symbol.asyncIterator]();
-  throw new GatewayError('engine_lost', 'The engine left before the request reached it.');
-}
+const FAULTS: ReadonlySet<ErrorCode> = new Set(['engine_lost', 'engine_failed', 'engine_timeout']);

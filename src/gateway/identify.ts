@@ -34,7 +34,7 @@ interface Named {
 export const CACHE_KEY = 'prompt_cache_key';
 
 /** As Dynamo bounds them. */
-const ID_BYTES_MAX = 256;
+export const ID_BYTES_MAX = 256;
 
 /** Throws `invalid_request` where an id is longer than any client's. */
 export function identify(

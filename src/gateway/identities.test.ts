@@ -4,13 +4,13 @@ import { test } from 'node:test';
 import { assertGolden } from '../../test/golden.ts';
 import { isWhole, type Recorded, recorded } from '../../test/recorded.ts';
 import { Prng } from '../base/prng.ts';
-import type { TenantId } from '../model/ids.ts';
+import type { SessionId, TenantId, ThreadId } from '../model/ids.ts';
 import type { Identity } from '../model/session.ts';
 import { anthropicMessages } from '../wire/anthropic-messages.ts';
 import { openaiChat } from '../wire/openai-chat.ts';
 import { openaiResponses } from '../wire/responses.ts';
 import type { Wire } from '../wire/wire.ts';
-import { Identities } from './identities.ts';
+import { Identities, type Kin } from './identities.ts';
 
 const WIRES: Record<string, Wire> = {
   '/v1/messages': anthropicMessages,
@@ -137,6 +137,25 @@ test('threads under one key for caches are told apart by what they say, and only
   assert.equal(main.knownBy, 'prompt_cache_key, lineage');
 });
 
+test('a thread that is remembered belongs where it did, by whichever header it is named', () => {
+  const rig = new Rig();
+  const [root, parent] = ['root' as SessionId, 'root' as ThreadId];
+  rig.kin.set('fork', { session: root, parent, turns: 0 });
+  const first = rig.say({ 'x-session-id': 'fork' }, {}, ['go']);
+  assert.deepEqual(
+    [first.session, first.thread, first.parent, first.relation],
+    ['root', 'fork', 'root', 'forks'],
+  );
+  rig.kin.set('fork', { session: root, parent, turns: 1 });
+  const second = rig.say({ 'x-stator-session-id': 'fork' }, {}, ['go', 'Done.', 'on']);
+  assert.deepEqual([second.session, second.relation], ['root', 'extends']);
+  // Its own sub-agent, which says only whose it is: after a restart nothing else knows of the root.
+  const headers = { 'x-session-id': 'child', 'x-parent-session-id': 'fork' };
+  assert.equal(rig.say(headers, {}, ['help']).session, 'root');
+  const stranger = rig.say({ 'x-session-id': 'stranger' }, {}, ['hi']);
+  assert.deepEqual([stranger.session, stranger.parent], ['stranger', undefined]);
+});
+
 test('two names that contradict each other are told, and the first counts', () => {
   const rig = new Rig();
   const body = { metadata: { user_id: '{"session_id":"other"}' } };
@@ -156,7 +175,13 @@ function isDelta({ body }: Recorded): boolean {
 }
 
 class Rig {
-  readonly identities = new Identities({ lineageBytesMax: 50_000_000, rng: new Prng(1) });
+  /** What is remembered of threads with a name. */
+  readonly kin = new Map<string, Kin>();
+  readonly identities = new Identities({
+    lineageBytesMax: 50_000_000,
+    rng: new Prng(1),
+    kinOf: (_tenant, thread) => this.kin.get(thread),
+  });
 
   ask({ path, headers, body }: Pick<Recorded, 'path' | 'headers' | 'body'>): Identity {
     const ask = WIRES[path].parse(body);

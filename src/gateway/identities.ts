@@ -3,7 +3,7 @@
  * does not say (lineage, purpose).
  */
 import type { Prng } from '../base/prng.ts';
-import type { SessionId, ThreadId } from '../model/ids.ts';
+import type { SessionId, TenantId, ThreadId } from '../model/ids.ts';
 import type { Identity } from '../model/session.ts';
 import type { Headers } from '../wire/headers.ts';
 import { SESSION_CONTROL } from '../wire/hints.ts';
@@ -14,11 +14,31 @@ import type { AnswerSketch } from './lineage/answer-sketch.ts';
 import { Lineage } from './lineage/lineage.ts';
 import { isAgentsOwn, purposeShown } from './purpose.ts';
 
+/** Of a thread, where it belongs and whether it had a turn. */
+export interface Kin {
+  session: SessionId;
+  parent: ThreadId | undefined;
+  turns: number;
+}
+
 export class Identities {
   readonly #lineage: Lineage;
+  readonly #kinOf: (tenant: TenantId, thread: ThreadId) => Kin | undefined;
 
-  /** `rng` draws names for threads that have none: they must not repeat after a restart. */
-  constructor({ lineageBytesMax, rng }: { lineageBytesMax: number; rng: Prng }) {
+  /**
+   * `rng` draws names for threads that have none: they must not repeat after a restart; `kinOf`: what is
+   * remembered of a thread with a name.
+   */
+  constructor({
+    lineageBytesMax,
+    rng,
+    kinOf,
+  }: {
+    lineageBytesMax: number;
+    rng: Prng;
+    kinOf: (tenant: TenantId, thread: ThreadId) => Kin | undefined;
+  }) {
+    this.#kinOf = kinOf;
     let count = 0;
     const name = () => `line-${rng.uint32().toString(36)}${(count++).toString(36)}`;
     this.#lineage = new Lineage({ bytesMax: lineageBytesMax, name });
@@ -71,13 +91,18 @@ export class Identities {
     },
   ): Identity {
     const { thread, headers, ask } = given;
-    const session = this.#rootOf(who, given.session);
+    // A fork is named by its own name alone.
+    const kin = this.#kinOf(who.tenant, thread);
+    const isFork = kin?.parent !== undefined && who.parent === undefined;
+    const session = isFork ? kin.session : this.#rootOf(who, given.session);
+    const parent = isFork ? kin.parent : who.parent;
     const hadTools = this.#lineage.hadTools(who.tenant, thread) ?? false;
     const looks = { ...looksOf(ask), hadTools, isAgent: isAgentsOwn(headers) };
     const purpose =
       who.purpose.by === 'nothing' ? (purposeShown(looks) ?? who.purpose) : who.purpose;
-    const own = purpose.kind === 'side' ? sideOf(who, thread) : { thread, parent: who.parent };
-    const relation = this.#lineage.follow(saidOf(who, ask), { ...own, session, purpose });
+    const own = purpose.kind === 'side' ? sideOf(who, thread) : { thread, parent };
+    const followed = this.#lineage.follow(saidOf(who, ask), { ...own, session, purpose });
+    const relation = isFork && kin.turns === 0 ? 'forks' : followed;
     return { ...who, session, ...own, purpose, relation };
   }
 
@@ -85,7 +110,8 @@ export class Identities {
   #rootOf({ tenant, thread, parent }: Identity, session: SessionId): SessionId {
     const isOwn = (session as string) === thread;
     if (!isOwn || parent === undefined) return session;
-    return this.#lineage.sessionOf(tenant, parent) ?? (parent as string as SessionId);
+    const known = this.#lineage.sessionOf(tenant, parent) ?? this.#kinOf(tenant, parent)?.session;
+    return known ?? (parent as string as SessionId);
   }
 }
 

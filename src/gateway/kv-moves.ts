@@ -72,7 +72,7 @@ export class KvMoves {
     sink.note({ kind: 'warning', sentence });
   }
 
-  async #move({ from, to, hashes }: ReplicateOrder, signal: AbortSignal): Promise<Ended> {
+  async #move({ from, to, hashes, leaves }: ReplicateOrder, signal: AbortSignal): Promise<Ended> {
     const { kvOf, move } = this.#parts;
     const between = { from: kvOf(from), to: kvOf(to) };
     if (between.from === undefined || between.to === undefined) {
@@ -81,6 +81,10 @@ export class KvMoves {
     const ends = { from: between.from, to: between.to };
     try {
       const outcome = await move({ kind: 'blocks', hashes }, ends, signal);
+      // Advice: what it does not release it forgets when it needs the room.
+      if (leaves && outcome.blocks > 0) {
+        void ends.from.release({ kind: 'blocks', hashes }).catch(() => undefined);
+      }
       return { outcome, why: outcome.sentence ?? outcome.answer };
     } catch (error) {
       return { outcome: undefined, why: error instanceof Error ? error.message : String(error) };

@@ -1,10 +1,17 @@
-/** Which models are served, by every name clients may use for them. */
-import { GatewayError } from '../model/error.ts';
+/**
+ * Which models are served, by every name clients may use for them: a model's own, an alias, a name that
+ * stands for several models by weight, or that of a LoRA adapter that some of its workers have.
+ */
+import { Prng } from '../base/prng.ts';
+import { type ErrorCode, GatewayError } from '../model/error.ts';
 import type { WorkerId } from '../model/ids.ts';
-import type { PromptEncoder, Tokens, WorkerChange } from '../ports.ts';
+import type { KnownTokens, PromptEncoder, Tokens, WorkerChange } from '../ports.ts';
+import type { ListedModel } from '../wire/model-list.ts';
 
 export interface ServedModel {
   name: string;
+  /** The LoRA adapter by whose name it was asked for; undefined: the model itself. */
+  adapter?: string | undefined;
   /** Undefined where prompts pass through as text; so is what encodes them. */
   tokens: Tokens | undefined;
   prompts: PromptEncoder | undefined;
@@ -13,30 +20,56 @@ export interface ServedModel {
 }
 
 /** What the gateway itself knows of a model: its tokenizer, and the model that it belongs to. */
-export interface KnownModel {
-  tokens: Tokens;
+export interface KnownModel extends KnownTokens {
   prompts: PromptEncoder;
-  fingerprint: string;
+}
+
+/** What the configuration says of one name. */
+export interface ModelName {
+  name: string;
+  /** Other names for it. */
+  aliases: readonly string[];
+  /** Models that the name stands for, each for its share of sessions; empty: a model of that name. */
+  split: readonly { model: string; weight: number }[];
+  /** Models to be asked instead, in order, where nobody can serve it. */
+  fallbacks: readonly string[];
 }
 
 type Up = Extract<WorkerChange, { kind: 'up' }>;
 
+/** After these another model may do better. */
+const FALL_BACK: ReadonlySet<ErrorCode> = new Set([
+  'no_worker',
+  'queue_full',
+  'engine_lost',
+  'engine_failed',
+  'engine_timeout',
+]);
+
 export class Models {
   readonly #known: ReadonlyMap<string, KnownModel>;
-  readonly #aliases: ReadonlyMap<string, string>;
+  /** By each of its names. */
+  readonly #named = new Map<string, ModelName>();
   readonly #served = new Map<WorkerId, Up>();
   /** Served before, so that a request during a restart waits instead of being refused. */
   readonly #seen = new Map<string, ServedModel>();
+  /** Models by the adapters that their workers have or had. */
+  readonly #adapted = new Map<string, string>();
 
-  constructor(given: {
-    known: ReadonlyMap<string, KnownModel>;
-    aliases: ReadonlyMap<string, string>;
-  }) {
+  constructor(given: { known: ReadonlyMap<string, KnownModel>; names?: readonly ModelName[] }) {
     this.#known = given.known;
-    this.#aliases = given.aliases;
+    this.rename(given.names ?? []);
   }
 
-  changed(change: WorkerChange): void {
+  /** What names mean from now on; requests that are under way go on with what they meant. */
+  rename(names: readonly ModelName[]): void {
+    this.#named.clear();
+    for (const one of names) {
+      for (const name of [one.name, ...one.aliases]) this.#named.set(name, one);
+    }
+  }
+
+  changed(change: Extract<WorkerChange, { kind: 'up' | 'down' }>): void {
     if (change.kind === 'down') {
       const name = this.#served.get(change.worker)?.about.model;
       this.#served.delete(change.worker);
@@ -45,6 +78,9 @@ export class Models {
     }
     this.#served.set(change.worker.id, change);
     this.#see(change.about.model);
+    for (const adapter of change.worker.rules?.adapters ?? []) {
+      this.#adapted.set(adapter, change.about.model);
+    }
   }
 
   /** What a worker's prompts can be rendered and hashed with; undefined where it would be a guess. */
@@ -54,11 +90,14 @@ export class Models {
     return fits ? known.tokens : undefined;
   }
 
-  /** Throws `model_not_found`, naming what there is. */
+  /** Throws `model_not_found`, naming what there is. Of several that may be meant, the first. */
   find(name: string): ServedModel {
-    const real = this.#aliases.get(name) ?? name;
-    const model = this.#seen.get(real);
-    if (model !== undefined) return model;
+    const named = this.#named.get(name);
+    const dealt = named?.split.map(({ model }) => model) ?? [];
+    for (const target of [...dealt, named?.name ?? name, ...(named?.fallbacks ?? [])]) {
+      const model = this.#seen.get(target) ?? this.#adaptedBy(target);
+      if (model !== undefined) return model;
+    }
     const names = [...this.#seen.keys()].map((known) => `"${known}"`).join(', ');
     throw new GatewayError(
       'model_not_found',
@@ -67,6 +106,64 @@ export class Models {
         : `There is no model ${JSON.stringify(name.slice(0, 100))} here; served: ${names}.`,
       { param: 'model' },
     );
+  }
+
+  /**
+   * Names of what may answer a request that asks for `name`, in order. Where it stands for several
+   * models, the same `key` always means the same one of them, and a change of weights moves no more keys than
+   * it must.
+   */
+  chain(name: string, key: string): string[] {
+    const named = this.#named.get(name);
+    if (named === undefined) return [name];
+    const { split, fallbacks } = named;
+    const first = split.length === 0 ? name : heaviest(split, `${named.name} ${key}`);
+    return [first, ...fallbacks.filter((one) => one !== first)];
+  }
+
+  /** Whether a request that failed so may be answered by another model. */
+  fallsBack(thrown: unknown): boolean {
+    return thrown instanceof GatewayError && FALL_BACK.has(thrown.code);
+  }
+
+  /** Whether somebody serves it now. */
+  isUp(name: string): boolean {
+    const real = this.#named.get(name)?.name ?? name;
+    return [...this.#served.values()].some(
+      ({ about, worker }) => about.model === real || worker.rules?.adapters.includes(real),
+    );
+  }
+
+  /** With at least one worker up. */
+  up(): ServedModel[] {
+    return [...this.#seen.values()].filter(({ name }) => this.isUp(name));
+  }
+
+  /** The same, and beside them adapters and names that stand for several. */
+  listed(): ListedModel[] {
+    const others = [...this.#adapted.keys(), ...this.#splits()].filter(
+      (name) => !this.#seen.has(name),
+    );
+    const more = others.flatMap((name) => {
+      const model = this.#seen.get(this.#adapted.get(name) ?? '') ?? this.#firstOf(name);
+      return model === undefined ? [] : [{ ...model, name }];
+    });
+    return [...this.up(), ...more];
+  }
+
+  *#splits(): Iterable<string> {
+    for (const [name, { split }] of this.#named) if (split.length > 0) yield name;
+  }
+
+  #firstOf(name: string): ServedModel | undefined {
+    const split = this.#named.get(name)?.split ?? [];
+    const first = split.find(({ model }) => this.isUp(model));
+    return first && this.find(first.model);
+  }
+
+  #adaptedBy(adapter: string): ServedModel | undefined {
+    const model = this.#seen.get(this.#adapted.get(adapter) ?? '');
+    return model && { ...model, adapter };
   }
 
   /** Prompts become tokens where that suits every worker of the name: whoever gets them, they fit. */
@@ -83,10 +180,18 @@ export class Models {
       contextTokens: Math.max(...served.map(({ worker }) => worker.contextTokens)),
     });
   }
+}
 
-  /** With at least one worker up. */
-  up(): ServedModel[] {
-    const names = new Set([...this.#served.values()].map(({ about }) => about.model));
-    return [...this.#seen.values()].filter(({ name }) => names.has(name));
+/** Weighted rendezvous hashing (Wang & Ravishankar 1998; Schindelhauer & Schomaker 2005): −weight ÷ ln u. */
+function heaviest(split: ModelName['split'], key: string): string {
+  let best = split[0];
+  let most = 0;
+  for (const one of split) {
+    const u = new Prng(1).fork(`${key} ${one.model}`).next();
+    const score = one.weight / -Math.log(Math.max(Number.MIN_VALUE, u));
+    if (score <= most) continue;
+    best = one;
+    most = score;
   }
+  return best.model;
 }

@@ -61,9 +61,14 @@ const CLIENTS: readonly Client[] = [
 ];
 
 export class Patience {
-  readonly #limits: PatienceLimits;
+  #limits: PatienceLimits;
 
   constructor(limits: PatienceLimits) {
+    this.#limits = limits;
+  }
+
+  /** For requests that come from now on. */
+  bound(limits: PatienceLimits): void {
     this.#limits = limits;
   }
 

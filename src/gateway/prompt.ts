@@ -1,7 +1,8 @@
 /** A request's prompt as the kernel and an engine need it: tokens where we know them, text where not. */
 import { GatewayError } from '../model/error.ts';
 import type { RequestId } from '../model/ids.ts';
-import type { Arrival } from '../model/kernel-io.ts';
+import type { Arrival, WorkerWants } from '../model/kernel-io.ts';
+import type { KvOutlook } from '../model/kv-control.ts';
 import type { AnswerFrame, Hints } from '../model/request.ts';
 import { IDLE_PRIORITY } from '../model/request.ts';
 import type { Identity } from '../model/session.ts';
@@ -29,7 +30,7 @@ export async function promptOf(ask: Ask, model: ServedModel, who: Identity): Pro
   const { tokens, prompts } = model;
   if (tokens === undefined || prompts === undefined) return passThrough(ask);
   const { hasher } = tokens;
-  const root = hasher.root(saltOf(ask, who));
+  const root = hasher.root(saltOf(ask, who), adapterOf(ask, model));
   let encoded: EncodedPrompt;
   if (prompt.kind === 'tokens') {
     encoded = { ids: prompt.ids, hashes: hasher.blocks(root, prompt.ids) };
@@ -103,7 +104,12 @@ export function arrivalOf(
     strictPriority: hints.strictPriority,
     whenIdle: hints.whenIdle,
     patienceUs: manners.patienceUs,
-    wants: hints.wants,
+    toolsRan: who.toolsRan,
+    purpose: who.purpose.kind,
+    relation: who.relation,
+    isFinal: who.isFinal ? true : undefined,
+    retainUs: hints.retentionUs,
+    wants: wantsOf(ask, model),
   };
 }
 
@@ -120,12 +126,33 @@ export function jobOf(
     outputTokensMax: ask.outputTokensMax,
     stop: ask.stop,
     shape: { ...ask.shape, frame: prompt.frame },
+    adapter: adapterOf(ask, model),
     cacheSalt: saltOf(ask, who),
     priority: enginePriority(ask.hints),
     forcedOutput: ask.hints.forcedOutput,
     engineData: ask.hints.extraFields.includes('engine_data'),
     thread: who.thread,
+    outlook: outlookOf(who, ask.hints),
   };
+}
+
+/** Nobody goes on from a title, a summary or a last word. */
+function outlookOf({ purpose, isFinal }: Identity, { retentionUs }: Hints): KvOutlook | undefined {
+  const isLast = isFinal || purpose.kind === 'side' || purpose.kind === 'compaction';
+  if (isLast) return { kind: 'release' };
+  return retentionUs === undefined ? undefined : { kind: 'retain', us: retentionUs };
+}
+
+/** By whose name the model was asked for, or that is asked for beside it. */
+function adapterOf({ hints }: Ask, { adapter }: ServedModel): string | undefined {
+  return hints.wants?.adapter ?? adapter;
+}
+
+function wantsOf(ask: Ask, model: ServedModel): WorkerWants | undefined {
+  const { wants } = ask.hints;
+  const adapter = adapterOf(ask, model);
+  if (adapter === wants?.adapter) return wants;
+  return { tolerations: [], labels: [], ...wants, adapter };
 }
 
 /** One number for an engine: strict ones before all others, and those that nobody waits for behind. */

@@ -8,8 +8,19 @@ import { type Headers, present } from '../wire/headers.ts';
 
 /** What the client says of it; a turn where it says nothing. */
 export function purposeSaid(headers: Headers): Purpose {
-  return byClaudeCode(headers) ?? byCodex(headers) ?? byDeepseek(headers) ?? A_TURN;
+  return (
+    byStator(headers) ?? byClaudeCode(headers) ?? byCodex(headers) ?? byDeepseek(headers) ?? A_TURN
+  );
 }
+
+/** Said outright. */
+function byStator(headers: Headers): Purpose | undefined {
+  const by = 'x-stator-purpose';
+  const kind = KINDS.find((one) => one === present(headers, by));
+  return kind && { kind, by };
+}
+
+const KINDS: readonly PurposeKind[] = ['turn', 'side', 'compaction', 'prewarm'];
 
 const A_TURN: Purpose = { kind: 'turn', by: 'nothing' };
 

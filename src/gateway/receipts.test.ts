@@ -45,6 +45,31 @@ test('a running receipt is told as far as it is, and its end does not lose it', 
   assert.equal(receipts.find(callerOf('a'), 'r0')?.actual.status, 'done');
 });
 
+test('what was done about its KV later is on the receipt of its own tenant, a few times, within bounds', () => {
+  const receiptsBytesMax = 20_000;
+  const receipts = new Receipts({ receiptsMax: 1000, receiptsBytesMax });
+  const wish = { wish: 'demote' as const, worker: 'w0', answer: 'accepted' as const };
+  const action = { ...wish, tokens: 16, tookUs: 5 };
+  for (let i = 0; i < 30; i++) {
+    receipts.open(receiptOf(`r${i}`, {}));
+    if (i === 29) receipts.acted({ tenant: 'a', id: 'r29' }, action);
+    if (i < 29) receipts.close(receiptOf(`r${i}`, {}));
+  }
+  receipts.acted({ tenant: 'a', id: 'r20' }, action);
+  receipts.acted({ tenant: 'b', id: 'r20' }, { ...action, worker: 'forged' });
+  receipts.acted({ tenant: 'a', id: 'nobody' }, action);
+  for (const id of ['r20', 'r29']) {
+    assert.deepEqual(receipts.find(callerOf('a'), id)?.kvActions, [action], id);
+  }
+  for (let i = 0; i < 100; i++) {
+    for (let r = 0; r < 29; r++) receipts.acted({ tenant: 'a', id: `r${r}` }, action);
+  }
+  const kept = receipts.list(callerOf('a'), { limit: 1000, thread: null });
+  const closed = kept.filter(({ id }) => id !== 'r29');
+  assert.ok(closed.length > 0 && closed.every(({ kvActions }) => kvActions.length <= 8));
+  assert.ok(closed.reduce((sum, one) => sum + JSON.stringify(one).length, 0) <= receiptsBytesMax);
+});
+
 test('nobody finds or lists what is not theirs; lists are the newest of a plain list', () => {
   const step = fc.record({
     tenant: fc.constantFrom('a', 'b'),
@@ -138,6 +163,8 @@ function receiptOf(id: string, changes: Partial<Receipt>): Receipt {
       e2eUs: null,
       error: null,
     },
+    prefetched: null,
+    kvActions: [],
     regret: null,
     ...changes,
   };

@@ -3,7 +3,7 @@
  * a closed one as the JSON it will be read as, so that its size is known and many candidates do not eat
  * the memory.
  */
-import type { Receipt } from '../model/receipt.ts';
+import type { KvAction, Receipt } from '../model/receipt.ts';
 import type { Caller } from './access.ts';
 
 interface Closed {
@@ -11,6 +11,9 @@ interface Closed {
   thread: string | null;
   json: Buffer;
 }
+
+/** More say nothing new about one turn. */
+const ACTIONS_MAX = 8;
 
 /** What a map's entry, a buffer's head and an id cost, about. */
 const ENTRY_BYTES = 300;
@@ -37,12 +40,21 @@ export class Receipts {
     const json = Buffer.from(JSON.stringify(receipt));
     this.#closed.set(receipt.id, { tenant: receipt.tenant, thread: receipt.thread, json });
     this.#bytes += json.length + ENTRY_BYTES;
-    const { receiptsMax, receiptsBytesMax } = this.#limits;
-    for (const [id, oldest] of this.#closed) {
-      if (this.#closed.size <= receiptsMax && this.#bytes <= receiptsBytesMax) break;
-      this.#closed.delete(id);
-      this.#bytes -= oldest.json.length + ENTRY_BYTES;
-    }
+    this.#makeRoom();
+  }
+
+  /** What was done about its KV after its end; of a receipt that is gone nobody asks. */
+  acted({ tenant, id }: { tenant: string; id: string }, action: KvAction): void {
+    const closed = this.#closed.get(id);
+    const receipt = this.#running.get(id) ?? (closed && read(closed));
+    if (receipt === undefined || receipt.tenant !== tenant) return;
+    if (receipt.kvActions.length >= ACTIONS_MAX) return;
+    receipt.kvActions.push(action);
+    if (closed === undefined) return;
+    this.#bytes -= closed.json.length;
+    closed.json = Buffer.from(JSON.stringify(receipt));
+    this.#bytes += closed.json.length;
+    this.#makeRoom();
   }
 
   /** Undefined where there is none, and where it is another tenant's. */
@@ -67,6 +79,15 @@ export class Receipts {
       if (wanted(one)) found.push(read(one));
     }
     return found;
+  }
+
+  #makeRoom(): void {
+    const { receiptsMax, receiptsBytesMax } = this.#limits;
+    for (const [id, oldest] of this.#closed) {
+      if (this.#closed.size <= receiptsMax && this.#bytes <= receiptsBytesMax) break;
+      this.#closed.delete(id);
+      this.#bytes -= oldest.json.length + ENTRY_BYTES;
+    }
   }
 }
 

@@ -5,7 +5,8 @@
 
 import { type Reply, replyJson } from '../http/call.ts';
 import { asGatewayError, GatewayError } from '../model/error.ts';
-import type { Part, Usage } from '../model/part.ts';
+import type { ToolCalled, TurnEnd } from '../model/kernel-io.ts';
+import type { Part } from '../model/part.ts';
 import type { Clock } from '../ports.ts';
 import { AnswerFold } from '../wire/answer.ts';
 import type { Parsing } from '../wire/parsed.ts';
@@ -18,6 +19,8 @@ import type { Manners } from './patience.ts';
 
 /** The kernel hears of every so many tokens. */
 const PROGRESS_TOKENS = 16;
+/** Of the tools that an answer calls; more say nothing new about when its thread returns. */
+const CALLED_MAX = 32;
 
 export interface Delivery {
   host: Host;
@@ -40,12 +43,17 @@ export interface Delivery {
 type Answer = (take: Take) => Promise<void>;
 
 /** Sends what `answer` gives; throws only before anything was sent. */
-export async function relay(answer: Answer, parsing: Parsing, to: Delivery): Promise<void> {
+export async function relay(
+  answer: Answer,
+  parsing: Pick<Parsing, 'push'>,
+  to: Delivery,
+): Promise<void> {
   const watch = new Watch(to);
   const taken = (part: Part, on: (part: Part) => void) => {
     for (const one of parsing.push(part)) {
       watch.saw(one);
-      on(one);
+      if (one.kind === 'done') on({ ...one, usage: to.account.usageOf(one.usage) });
+      else on(one);
     }
   };
   const outlet = to.ask.stream ? outletOf(to) : undefined;
@@ -96,6 +104,7 @@ function outletOf(to: Delivery): Outlet {
 /** Tells kernel and account what the parts of an answer mean, and how it ended: once. */
 export class Watch {
   readonly #of: Pick<Delivery, 'host' | 'clock' | 'account' | 'signal'>;
+  readonly #called: ToolCalled[] = [];
   #outputTokens = 0;
   #toldTokens = 0;
   #ended = false;
@@ -107,13 +116,16 @@ export class Watch {
   saw(part: Part): void {
     const { clock, account, signal } = this.#of;
     if (part.kind === 'done') {
-      this.#done(part.usage);
+      this.#done(part);
     } else if (part.kind === 'error') {
       this.#ended = true;
       const status = signal.aborted ? 'cancelled' : 'failed';
       account.ended(clock.nowUs(), { status, error: part.error });
     } else if (part.kind !== 'ended') {
       account.answer.add(part);
+      if (part.kind === 'toolCall' && this.#called.length < CALLED_MAX) {
+        this.#called.push({ tool: part.name });
+      }
       this.#tokens(part.kind === 'toolCall' ? 0 : part.tokens);
     }
   }
@@ -129,12 +141,16 @@ export class Watch {
     account.ended(clock.nowUs(), { status: statusOf(error, account, signal), error });
   }
 
-  #done(usage: Usage): void {
+  #done({ finish, usage }: Extract<Part, { kind: 'done' }>): void {
     const { host, clock, account } = this.#of;
     this.#ended = true;
     account.ended(clock.nowUs(), { status: 'done', usage });
-    const { outputTokens, cachedTokens } = usage;
-    host.tell({ kind: 'finished', request: account.arrival.id, outputTokens, cachedTokens });
+    const outputTokens = usage.outputTokens - account.carriedTokens;
+    const { cachedTokens } = usage;
+    // What was cut off goes on by itself, or not at all: nobody knows when.
+    const isCut = finish.kind === 'length' && this.#called.length === 0;
+    const turn = isCut ? undefined : turnEnd(this.#called);
+    host.tell({ kind: 'finished', request: account.arrival.id, outputTokens, cachedTokens, turn });
   }
 
   #tokens(count: number): void {
@@ -144,8 +160,13 @@ export class Watch {
     if (account.token(clock.nowUs(), count)) host.tell({ kind: 'firstTokenSent', request });
     if (this.#outputTokens - this.#toldTokens < PROGRESS_TOKENS) return;
     this.#toldTokens = this.#outputTokens;
-    host.tell({ kind: 'progressed', request, outputTokens: this.#outputTokens });
+    const outputTokens = this.#outputTokens - account.carriedTokens;
+    host.tell({ kind: 'progressed', request, outputTokens });
   }
+}
+
+function turnEnd(tools: readonly ToolCalled[]): TurnEnd {
+  return tools.length === 0 ? { kind: 'answered' } : { kind: 'tools', tools };
 }
 
 function statusOf(

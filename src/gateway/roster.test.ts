@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { GatewayError } from '../model/error.ts';
 import type { WorkerId } from '../model/ids.ts';
 import type { Fact } from '../model/kernel-io.ts';
+import type { Part } from '../model/part.ts';
 import type { WorkerAbout } from '../model/worker.ts';
 import type { Engine, Note, WorkerChange } from '../ports.ts';
 import { SimClock } from '../sim/clock.ts';
@@ -9,6 +11,7 @@ import { FEED_SETTINGS } from '../sim/scene.ts';
 import { ModelTokens } from '../tokens/model-tokens.ts';
 import { IncrementalEncoder } from '../tokens/prompt-encoder.ts';
 import { toyVocabulary } from '../tokens/toy-vocabulary.test.ts';
+import { Draining } from './draining.ts';
 import { Feed } from './feed/feed.ts';
 import type { Host } from './host.ts';
 import { Models } from './models.ts';
@@ -16,6 +19,7 @@ import { Roster } from './roster.ts';
 
 const CHECK_US = 5000;
 const RECHECK_US = 500;
+const DRAIN_US = 100_000;
 const A = 'a' as WorkerId;
 
 test('a worker that cannot be reached gets nothing until it is well again, and is soon asked', async () => {
@@ -37,6 +41,73 @@ test('a worker that cannot be reached gets nothing until it is well again, and i
   assert.equal(rig.checks, 2);
   await rig.pass(1);
   assert.equal(rig.checks, 3);
+});
+
+test('who is silent is given up when its checks fail again and again, or when it takes too long', async () => {
+  const rig = new Rig();
+  rig.up('a');
+  const givenUp = (silentUs: number) => rig.roster.givenUp(A, silentUs)?.code;
+  assert.equal(givenUp(999_999), undefined);
+  assert.equal(givenUp(1_000_000), 'engine_timeout');
+  rig.well = false;
+  await rig.pass(CHECK_US);
+  await rig.pass(RECHECK_US);
+  assert.equal(givenUp(1), undefined, 'two checks may fail by chance');
+  await rig.pass(RECHECK_US);
+  assert.equal(givenUp(1), 'engine_lost');
+  rig.well = true;
+  await rig.pass(RECHECK_US);
+  assert.equal(givenUp(1), undefined);
+});
+
+test('one that leaves is drained, then rid of what does not end, and goes when nothing runs there', async () => {
+  const rig = new Rig();
+  rig.up('a');
+  rig.facts.length = 0;
+  rig.running = 1;
+  rig.change({ kind: 'leaving', worker: A, reason: 'it is not listed any more' });
+  await rig.pass(DRAIN_US - 40_000);
+  assert.deepEqual(rig.facts, [{ kind: 'drainChanged', worker: A, draining: true }]);
+  await rig.pass(80_000);
+  assert.deepEqual(rig.facts.at(-1), {
+    ...{ kind: 'drainChanged', worker: A, draining: true, moves: true },
+  });
+  // What no other can go on with ends there, however long it takes.
+  await rig.pass(100 * DRAIN_US);
+  assert.equal(rig.facts.length, 2);
+  assert.ok(rig.roster.engine(A) !== undefined);
+  rig.running = 0;
+  await rig.pass(40_000);
+  assert.deepEqual(rig.facts.at(-1), { kind: 'workerLeft', worker: A });
+  assert.equal(rig.roster.engine(A), undefined);
+});
+
+test('one that is not ready is drained, and is not once it is; nothing of it is moved', () => {
+  const rig = new Rig();
+  rig.up('a');
+  rig.facts.length = 0;
+  rig.change({ kind: 'draining', worker: A, draining: true });
+  rig.change({ kind: 'draining', worker: A, draining: false });
+  assert.deepEqual(rig.facts, [
+    { kind: 'drainChanged', worker: A, draining: true },
+    { kind: 'drainChanged', worker: A, draining: false },
+  ]);
+});
+
+test('a probe asks for one token of an answer, and tells what came of it', async () => {
+  const rig = new Rig();
+  rig.up('a');
+  const probed = async (answer: Part[]) => {
+    rig.answer = answer;
+    await rig.roster.probe(A);
+    const fact = rig.facts.at(-1);
+    return fact?.kind === 'probed' && fact.ok;
+  };
+  const usage = { promptTokens: 1, outputTokens: 1, cachedTokens: undefined };
+  const error = new GatewayError('engine_failed', 'It is broken.');
+  assert.equal(await probed([{ kind: 'done', finish: { kind: 'length' }, usage }]), true);
+  assert.equal(await probed([{ kind: 'error', error }]), false);
+  assert.equal(await probed([]), false);
 });
 
 test('a check that throws, as one that says no, is told once', async () => {
@@ -145,14 +216,17 @@ class Rig {
   readonly order: string[] = [];
   readonly models = new Models({
     known: new Map([['m', { tokens, prompts, fingerprint: 'f' }]]),
-    aliases: new Map([['gpt-x', 'm']]),
+    names: [{ name: 'm', aliases: ['gpt-x'], split: [], fallbacks: [] }],
   });
   readonly roster: Roster;
   well: boolean | 'throws' | Promise<boolean> = true;
   checks = 0;
   closed = 0;
+  answer: Part[] = [];
   resets = 0;
   listeners = 0;
+  /** Requests on each of them. */
+  running = 0;
   change!: (change: WorkerChange) => void;
 
   constructor() {
@@ -163,7 +237,9 @@ class Rig {
         this.facts.push(fact);
         this.order.push(fact.kind);
       },
-    } as Host;
+      countOn: () => this.running,
+      state: () => ({ workers: [{ id: A }] }),
+    } as unknown as Host;
     const subscribe = () => {
       this.listeners++;
       this.order.push('listen');
@@ -180,8 +256,9 @@ class Rig {
     };
     const settings = FEED_SETTINGS;
     const feed = new Feed({ host, feed: { subscribe }, clock, sink, settings });
-    const times = { checkUs: CHECK_US, recheckUs: RECHECK_US };
-    this.roster = new Roster({ directory, host, models, feed, clock, sink, ...times });
+    const times = { checkUs: CHECK_US, recheckUs: RECHECK_US, silenceUsMax: 1_000_000 };
+    const draining = new Draining({ host, clock, drainUs: DRAIN_US });
+    this.roster = new Roster({ directory, host, models, feed, draining, clock, sink, ...times });
   }
 
   up(name: string, changes: Partial<WorkerAbout> = {}): void {
@@ -230,7 +307,13 @@ class Rig {
   #engine(worker: WorkerId): Engine {
     return {
       worker,
-      generate: () => assert.fail('nothing is asked'),
+      generate: (job) => {
+        assert.equal(job.outputTokensMax, 1);
+        const { answer } = this;
+        return (async function* () {
+          yield* answer;
+        })();
+      },
       embed: () => assert.fail('nothing is asked'),
       resetCache: async () => {
         this.resets++;

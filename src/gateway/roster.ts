@@ -2,9 +2,14 @@
  * Who works here: turns what directories say, and what health checks and failed requests show, into
  * facts for the kernel.
  */
-import type { WorkerId } from '../model/ids.ts';
+import { unreachable } from '../base/assert.ts';
+import { GatewayError } from '../model/error.ts';
+import type { RequestId, WorkerId } from '../model/ids.ts';
+import { FREE, GREEDY } from '../model/request.ts';
 import type { WorkerAbout } from '../model/worker.ts';
-import type { Cancel, Clock, Directory, Engine, Sink, WorkerChange } from '../ports.ts';
+import type { Cancel, Clock, Directory, Engine, Job, Sink, WorkerChange } from '../ports.ts';
+import { DEFAULT_TENANT } from './access.ts';
+import type { Draining } from './draining.ts';
 import type { Engines } from './failover.ts';
 import type { Feed } from './feed/feed.ts';
 import type { Host } from './host.ts';
@@ -14,6 +19,8 @@ interface Member {
   engine: Engine;
   about: WorkerAbout;
   healthy: boolean;
+  /** Checks in a row that found it unwell. */
+  failedChecks: number;
   cancelCheck: Cancel;
 }
 
@@ -38,6 +45,27 @@ export class Roster implements Engines {
     this.#checkIn(worker, member, this.#parts.recheckUs);
   }
 
+  /** Where even its health check fails again and again there is no use in waiting for its next token. */
+  givenUp(worker: WorkerId, silentUs: number): GatewayError | undefined {
+    const failedChecks = this.#members.get(worker)?.failedChecks ?? 0;
+    if (failedChecks >= CHECKS_LOST) {
+      return new GatewayError('engine_lost', 'The engine does not answer any more.');
+    }
+    if (silentUs < this.#parts.silenceUsMax) return undefined;
+    const seconds = Math.round(silentUs / 1e6);
+    return new GatewayError('engine_timeout', `The engine said nothing for ${seconds} s.`);
+  }
+
+  /** Asks it for one token, as its clients would; whatever else it can do says little. */
+  async probe(worker: WorkerId): Promise<void> {
+    const member = this.#members.get(worker);
+    if (member === undefined) return;
+    const ok = await isAnswered(member, this.#parts).catch(() => false);
+    if (this.#members.get(worker) === member) {
+      this.#parts.host.tell({ kind: 'probed', worker, ok });
+    }
+  }
+
   about(): { worker: WorkerId; about: WorkerAbout; healthy: boolean }[] {
     return [...this.#members].map(([worker, { about, healthy }]) => ({ worker, about, healthy }));
   }
@@ -53,20 +81,40 @@ export class Roster implements Engines {
 
   close(): void {
     this.#unwatch();
+    this.#parts.draining.close();
     for (const worker of [...this.#members.keys()]) this.#drop(worker);
   }
 
   #changed(change: WorkerChange): void {
+    switch (change.kind) {
+      case 'up':
+        return this.#joined(change);
+      case 'draining':
+        return this.#parts.host.tell({ ...change, kind: 'drainChanged' });
+      case 'leaving':
+        return void this.#parts.draining.free(change.worker).then(() => this.#left(change));
+      case 'down':
+        return this.#left(change);
+      default:
+        unreachable(change);
+    }
+  }
+
+  /** Whoever was on its way out may have died, or we may have closed meanwhile. */
+  #left({ worker, reason }: { worker: WorkerId; reason: string }): void {
+    const { host, models, sink } = this.#parts;
+    if (!this.#members.has(worker)) return;
+    models.changed({ kind: 'down', worker, reason });
+    this.#drop(worker);
+    host.tell({ kind: 'workerLeft', worker });
+    sink.note({ kind: 'workerDown', worker, reason });
+  }
+
+  #joined(change: Extract<WorkerChange, { kind: 'up' }>): void {
     const { host, models, feed, sink } = this.#parts;
     models.changed(change);
-    if (change.kind === 'down') {
-      this.#drop(change.worker);
-      host.tell({ kind: 'workerLeft', worker: change.worker });
-      sink.note({ kind: 'workerDown', worker: change.worker, reason: change.reason });
-      return;
-    }
     const { worker, engine, events, about } = change;
-    const member: Member = { engine, about, healthy: true, cancelCheck: () => {} };
+    const member: Member = { engine, about, healthy: true, failedChecks: 0, cancelCheck: () => {} };
     this.#members.set(worker.id, member);
     const tokens = models.tokensOf(change);
     if (tokens === undefined && about.tokensMode === 'exact') {
@@ -75,7 +123,7 @@ export class Roster implements Engines {
     }
     const hasEvents = events !== undefined && tokens !== undefined;
     host.tell({ kind: 'workerJoined', worker: { ...worker, hasEvents } });
-    if (hasEvents) feed.start(worker.id, events, tokens.hasher);
+    if (hasEvents) feed.start(worker.id, events, tokens.hasher, tokens.vocabularySize);
     sink.note({ kind: 'workerUp', worker: worker.id });
     this.#checkIn(worker.id, member, this.#parts.checkUs);
   }
@@ -97,6 +145,7 @@ export class Roster implements Engines {
         .catch(() => false)
         .then((healthy) => {
           if (this.#members.get(worker) !== member) return;
+          member.failedChecks = healthy ? 0 : member.failedChecks + 1;
           this.#setHealth(worker, member, healthy);
           this.#checkIn(worker, member, healthy ? this.#parts.checkUs : this.#parts.recheckUs);
         });
@@ -115,9 +164,50 @@ export interface RosterParts {
   host: Host;
   models: Models;
   feed: Feed;
+  /** Frees workers that leave of what runs there. */
+  draining: Draining;
   clock: Clock;
   sink: Sink;
   /** Between checks of a worker that is well, and of one that is not. */
   checkUs: number;
   recheckUs: number;
+  /** Whoever says nothing for so long, asked for a token, is lost. */
+  silenceUsMax: number;
+}
+
+/** So many checks must fail in a row before what runs there is given up. */
+const CHECKS_LOST = 3;
+
+/** A worker that takes longer for one token of an answer to one word serves nobody well. */
+const PROBE_US_MAX = 10_000_000;
+
+async function isAnswered({ engine, about }: Member, parts: RosterParts): Promise<boolean> {
+  const leaving = new AbortController();
+  const cancel = parts.clock.after(PROBE_US_MAX, () => leaving.abort());
+  try {
+    for await (const part of engine.generate(probeJob(about.model), leaving.signal)) {
+      if (part.kind === 'error') return false;
+      if (part.kind === 'done') return true;
+    }
+    return false;
+  } finally {
+    cancel();
+  }
+}
+
+function probeJob(model: string): Job {
+  return {
+    id: 'probe' as RequestId,
+    tenant: DEFAULT_TENANT,
+    model,
+    prompt: { kind: 'text', text: 'Hello' },
+    sampling: GREEDY,
+    outputTokensMax: 1,
+    stop: [],
+    shape: FREE,
+    cacheSalt: 'probe',
+    priority: 0,
+    forcedOutput: undefined,
+    engineData: false,
+  };
 }

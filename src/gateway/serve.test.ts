@@ -24,6 +24,7 @@ import { Models } from './models.ts';
 import { Normalizer } from './normalize/normalizer.ts';
 import { Patience } from './patience.ts';
 import { Receipts } from './receipts.ts';
+import { Runaway } from './runaway.ts';
 import { Serve } from './serve.ts';
 import { Keeping } from './sessions/keeping.ts';
 import { Sessions } from './sessions/sessions.ts';
@@ -164,12 +165,15 @@ class Rig {
   asked = 0;
   aborted = 0;
   readonly #engines = new Map<string, Engine>();
-  readonly #models = new Models({ known: new Map(), aliases: new Map() });
+  readonly #models = new Models({ known: new Map() });
   readonly #serve: Serve;
 
   constructor(engines: Record<string, Act[]>) {
     const { limits } = Config.parse({});
-    const kernel = new Kernel({ settings: { policy: 'round-robin', ...limits }, rng: new Prng(1) });
+    const kernel = new Kernel({
+      settings: { policy: 'round-robin', ...limits },
+      rng: new Prng(1),
+    });
     const { clock } = this;
     const sink = {
       note: (note: Note) => {
@@ -180,6 +184,8 @@ class Rig {
     this.host = new Host({ kernel, clock, sink });
     const keeping = new Keeping({ kvOf: () => undefined, sink });
     this.#serve = new Serve({
+      speculation: 'never',
+      fallbackUs: limits.fallbackUs,
       access: new Access({ keys: [], trustedProxies: [], host: 'localhost' }),
       models: this.#models,
       normalizer: new Normalizer(Config.parse({}).normalise),
@@ -187,12 +193,18 @@ class Rig {
       engines: {
         engine: (worker) => this.#engines.get(worker),
         suspect: (worker) => this.suspected.push(worker),
+        givenUp: () => undefined,
       },
       clock,
       rng: new Prng(1),
       receipts: this.receipts,
-      identities: new Identities({ ...limits, rng: new Prng(1).fork('lineage') }),
-      sessions: new Sessions({ ...limits, clock, host: this.host, keeping }),
+      identities: new Identities({
+        ...limits,
+        rng: new Prng(1).fork('lineage'),
+        kinOf: () => undefined,
+      }),
+      sessions: new Sessions({ ...limits, clock, host: this.host, keeping, changed: () => {} }),
+      runaway: new Runaway({ bounds: { repeatsMax: 3 }, spentOf: () => 0, sink }),
       patience: new Patience(limits),
       sink,
     });

@@ -11,7 +11,7 @@ import { jsonBody } from '../http/json-body.ts';
 import { errorHeaders, type Route } from '../http/router.ts';
 import { asGatewayError, GatewayError } from '../model/error.ts';
 import type { Identity } from '../model/session.ts';
-import type { Clock, Engine, Sink } from '../ports.ts';
+import type { Clock, Engine, Job, Sink } from '../ports.ts';
 import { anthropicMessages } from '../wire/anthropic-messages.ts';
 import type { Headers } from '../wire/headers.ts';
 import { headedHints } from '../wire/hints.ts';
@@ -19,12 +19,15 @@ import { openaiChat } from '../wire/openai-chat.ts';
 import { openaiCompletions } from '../wire/openai-completions.ts';
 import { Parsing } from '../wire/parsed.ts';
 import type { Ask, Wire } from '../wire/wire.ts';
-import type { Access } from './access.ts';
+import type { Access, Caller } from './access.ts';
 import type { Account } from './account.ts';
 import { Accounts } from './accounts.ts';
+import { PrefillAhead, type PrefillAheadParts } from './ahead/prefill-ahead.ts';
 import { Embeddings } from './embeddings.ts';
 import { extrasOf, headersOf, openingOf } from './envelope.ts';
-import { answerOf, type Engines } from './failover.ts';
+import { answerOf, type Engines, type Take } from './failover.ts';
+import { FallbackTurns } from './fallback-turns.ts';
+import type { HandoverParts } from './handover.ts';
 import type { Host } from './host.ts';
 import type { Identities } from './identities.ts';
 import type { Models, ServedModel } from './models.ts';
@@ -32,8 +35,10 @@ import { CallTexts } from './normalize/call-texts.ts';
 import type { Applied, Normalizer } from './normalize/normalizer.ts';
 import { type Manners, type Patience, statusFor } from './patience.ts';
 import { jobOf, type Prompt, promptOf, refuseTooMany } from './prompt.ts';
+import { Ranking } from './ranking.ts';
 import type { Receipts } from './receipts.ts';
 import { relay } from './relay.ts';
+import type { Runaway } from './runaway.ts';
 import type { Sessions } from './sessions/sessions.ts';
 
 export interface ServeParts {
@@ -48,18 +53,36 @@ export interface ServeParts {
   identities: Identities;
   sessions: Sessions;
   patience: Patience;
+  runaway: Runaway;
   sink: Sink;
+  speculation: PrefillAheadParts['speculation'];
+  /** A model that has fallbacks is waited for so long. */
+  fallbackUs: number;
+  /** For requests in two stages; undefined where the kernel makes none. */
+  handovers?: HandoverParts;
 }
 
 /** A request as far as it was understood before anything was decided. */
 interface Asked {
   wire: Wire;
   ask: Ask;
+  /** As it is rendered. */
+  rendered: Ask;
   who: Identity;
   model: ServedModel;
   prompt: Prompt;
   normalised: Applied;
   manners: Manners;
+}
+
+/** A call as it came. */
+interface Read {
+  caller: Caller;
+  wire: Wire;
+  body: unknown;
+  ask: Ask;
+  manners: Manners;
+  identified: Known['identified'] | undefined;
 }
 
 /** Of a call that somebody read before, because something is kept of it. */
@@ -85,12 +108,16 @@ export class Serve {
   readonly #parts: ServeParts;
   readonly #accounts: Accounts;
   readonly #embeddings: Embeddings;
+  readonly #ranking: Ranking;
+  readonly #ahead: PrefillAhead;
   readonly #running = new Set<AbortController>();
 
   constructor(parts: ServeParts) {
     this.#parts = parts;
     this.#accounts = new Accounts(parts);
     this.#embeddings = new Embeddings(parts, this.#accounts);
+    this.#ranking = new Ranking(parts, this.#accounts);
+    this.#ahead = new PrefillAhead(parts);
   }
 
   routes(): Map<string, Route> {
@@ -101,6 +128,7 @@ export class Serve {
     return new Map([
       ...entries,
       ['POST /v1/embeddings', (call: Call) => this.#embeddings.handle(call)],
+      ...this.#ranking.routes(),
     ]);
   }
 
@@ -112,19 +140,15 @@ export class Serve {
     call.signal.addEventListener('abort', leave, { once: true });
     this.#running.add(leaving);
     const arrivedUs = this.#parts.clock.nowUs();
-    let account: Account | undefined;
     try {
-      const asked = await this.#understand(call, wire, known);
-      const { requestId: request } = call;
-      account = this.#accounts.open({ ...asked, request, wire: wire.name, arrivedUs });
-      await this.#answer(call, { ...asked, arrivedUs }, account, leaving.signal);
+      const read = await this.#read(call, wire, known);
+      await this.#walk(call, { ...read, arrivedUs }, leaving.signal);
     } catch (thrown) {
       this.#refuse(call, wire, thrown);
     } finally {
       call.signal.removeEventListener('abort', leave);
       this.#running.delete(leaving);
       leaving.abort();
-      if (account !== undefined) this.#accounts.close(account);
     }
   }
 
@@ -134,20 +158,47 @@ export class Serve {
     for (const leaving of this.#running) leaving.abort(reason);
   }
 
-  async #understand(call: Call, wire: Wire, known?: Known): Promise<Asked> {
-    const { access, models, normalizer, identities, patience } = this.#parts;
+  async #read(call: Call, wire: Wire, known?: Known): Promise<Read> {
+    const { access, patience } = this.#parts;
     const caller = access.caller(call);
     const body = known === undefined ? await jsonBody(call) : known.body;
     const ask = headed(wire.parse(body), call.headers);
     const manners = patience.of(call.headers, ask.stream);
-    const model = models.find(ask.model);
-    refuseTooMany(ask, model);
-    const who = identities.of(caller, call.headers, ask);
-    known?.identified(who);
+    return { caller, wire, body, ask, manners, identified: known?.identified };
+  }
+
+  /** By the model that is asked for, or by one of its fallbacks while nothing was said. */
+  async #walk(call: Call, read: Read & { arrivedUs: number }, signal: AbortSignal): Promise<void> {
+    const { requestId: request } = call;
+    const { arrivedUs } = read;
+    const turns = new FallbackTurns(this.#parts.models, this.#parts.fallbackUs, read);
+    for (;;) {
+      let account: Account | undefined;
+      try {
+        const asked = await this.#understand(call, read, turns);
+        account = this.#accounts.open({ ...asked, request, wire: read.wire.name, arrivedUs });
+        return await this.#answer(call, { ...asked, arrivedUs }, account, signal);
+      } catch (thrown) {
+        if (call.reply.headSent || signal.aborted || !turns.next(thrown)) throw thrown;
+      } finally {
+        if (account !== undefined) this.#accounts.close(account);
+      }
+    }
+  }
+
+  async #understand(call: Call, read: Read, turns: FallbackTurns): Promise<Asked> {
+    const { models, normalizer, identities } = this.#parts;
+    const { caller, wire, body } = read;
+    refuseTooMany(read.ask, models.find(turns.name));
+    const who = identities.of(caller, call.headers, read.ask);
+    if (turns.isFirst) read.identified?.(who);
     try {
+      const { ask, manners } = turns.asked(who.session ?? call.requestId);
+      const model = models.find(ask.model);
       const { ask: plain, applied } = normalizer.normalise({ body, ask, model, who });
-      const prompt = await promptOf(this.#restored(plain, scopeOf(model, who)), model, who);
-      return { wire, ask, who, model, prompt, normalised: applied, manners };
+      const rendered = this.#restored(plain, scopeOf(model, who));
+      const prompt = await promptOf(rendered, model, who);
+      return { wire, ask, rendered, who, model, prompt, normalised: applied, manners };
     } catch (thrown) {
       identities.ended(who, { served: false, answer: undefined });
       throw thrown;
@@ -163,13 +214,19 @@ export class Serve {
     const { host, engines, clock, sessions } = this.#parts;
     const { wire, ask, prompt, manners, arrivedUs } = asked;
     const job = jobOf(account.arrival.id, asked);
-    const given = { host, engines, account, job, signal };
-    const generate = (engine: Engine) => engine.generate(job, signal);
+    const { handovers } = this.#parts;
+    const given = { host, engines, clock, account, job, signal, handovers };
+    const generate = (engine: Engine, rest: Job, stop: AbortSignal) => engine.generate(rest, stop);
     const scope = scopeOf(asked.model, asked.who);
     const heard = (id: string, argumentsJson: string) =>
       this.#callTexts.keep(scope, { id, argumentsJson });
     const parsing = new Parsing({ parser: prompt.parser, heard, oneCall: ask.shape.oneCall });
-    await relay((take) => answerOf({ ...given, ask: generate }, take), parsing, {
+    const turn = this.#ahead.hearing({ ...asked, ask: asked.rendered, wire: wire.name }, parsing);
+    const answer = (take: Take) => {
+      this.#parts.runaway.check({ who: asked.who, prompt: ask.prompt, headers: call.headers });
+      return answerOf({ ...given, ask: generate }, take);
+    };
+    await relay(answer, turn, {
       host,
       clock,
       account,
@@ -181,7 +238,7 @@ export class Serve {
       ...{ manners, arrivedUs },
       headers: () => headersOf(account.receipt),
       extras: () => extrasOf(ask, account, () => sessions.stateAfter(account)),
-    });
+    }).finally(() => turn.over(account));
   }
 
   /** With calls in the history as the model wrote them. */

@@ -30,6 +30,8 @@ export interface WorkerSnapshot {
   id: WorkerId;
   about: WorkerAbout;
   healthy: boolean;
+  /** It takes nothing new. */
+  draining: boolean;
   mode: WorkerMode;
   /** How far its predictions came true. */
   confidence: Evidence;

@@ -29,7 +29,7 @@ const prompts = new IncrementalEncoder({
 });
 const models = new Models({
   known: new Map([['exact', { tokens, prompts, fingerprint: 'f' }]]),
-  aliases: new Map([['alias', 'exact']]),
+  names: [{ name: 'exact', aliases: ['alias'], split: [], fallbacks: [] }],
 });
 up('exact', 'exact');
 const normalizer = new Normalizer(Config.parse({}).normalise);

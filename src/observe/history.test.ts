@@ -72,6 +72,8 @@ function receipt(actual: Partial<Receipt['actual']>, promptTokens: number | null
       error: null,
       ...actual,
     },
+    prefetched: null,
+    kvActions: [],
     regret: null,
   };
 }

@@ -26,6 +26,9 @@ export class Log implements Sink {
       case 'warning':
         return this.#line('warn', note.sentence);
       case 'asked':
+      case 'foreseen':
+      case 'prefetched':
+      case 'kvAction':
       case 'request':
       case 'kernel':
         return;

@@ -192,6 +192,8 @@ function requestNote({ actual, ...changes }: Changes = {}, status = 200) {
       error: null,
       ...actual,
     },
+    prefetched: null,
+    kvActions: [],
     regret: null,
   };
   return { kind: 'request', receipt, status, itlUs: 250 } as const;

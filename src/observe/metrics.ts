@@ -3,6 +3,7 @@
  * small closed sets (wires, models, statuses, tenants with a key), never from a request's content.
  */
 import { Histogram } from '../base/histogram.ts';
+import type { Fact } from '../model/kernel-io.ts';
 import type { Note, Sink } from '../ports.ts';
 
 const BOUNDS_S = [
@@ -23,69 +24,79 @@ interface Family {
   values: Map<string, { labels: Labels; value: number; histogram: Histogram | undefined }>;
 }
 
+const FAMILIES: [name: string, kind: Family['kind'], help: string, bounds?: readonly number[]][] = [
+  ['stator_requests_total', 'counter', 'Requests by wire, model and HTTP status.'],
+  ['stator_ttft_seconds', 'histogram', 'First content part minus arrival at the gateway.'],
+  ['stator_itl_seconds', 'histogram', '(end - first) / (output tokens - 1), one per request.'],
+  ['stator_e2e_seconds', 'histogram', 'End minus arrival.'],
+  ['stator_queue_seconds', 'histogram', 'Waiting in the gateway before placement.'],
+  ['stator_prompt_tokens_total', 'counter', 'Prompt tokens of finished requests.'],
+  ['stator_cached_tokens_total', 'counter', 'Of them, those the engine did not compute.'],
+  ['stator_prefill_tokens_saved_total', 'counter', 'The same by tenant.'],
+  [
+    'stator_predicted_cached_tokens_error',
+    'histogram',
+    'Cached tokens, predicted minus reported, absolute.',
+    BOUNDS_TOKENS,
+  ],
+  [
+    'stator_normalised_tokens_total',
+    'counter',
+    'Prompt tokens that a rule kept reusable, estimated at four characters a token; rules overlap.',
+  ],
+  ['stator_kv_events_total', 'counter', 'What came of KV events, by kind.'],
+  ['stator_kv_event_gaps_total', 'counter', 'Times batches of them were missing.'],
+  ['stator_kv_event_lag_seconds', 'gauge', 'Age of the last batch when it was taken.'],
+  ['stator_kv_moves_total', 'counter', 'Prefixes copied ahead of need, by result.'],
+  ['stator_kv_moved_tokens_total', 'counter', 'Tokens whose KV that brought.'],
+  ['stator_handoffs_total', 'counter', 'Prompts computed apart, by what came of it.'],
+  ['stator_handed_over_tokens_total', 'counter', 'Tokens whose KV that brought.'],
+  ['stator_kv_actions_total', 'counter', 'Wishes about KV, by what became of them.'],
+  [
+    'stator_speculative_prefills_total',
+    'counter',
+    'Next prompts that were foreseen, by what became of them.',
+  ],
+  [
+    'stator_speculative_blocks_total',
+    'counter',
+    'KV blocks computed ahead, and those that were used or wasted.',
+  ],
+  ['stator_migrations_total', 'counter', 'Requests that went on elsewhere, by reason.'],
+  ['stator_rejections_total', 'counter', 'Requests refused, by reason.'],
+  ['stator_route_seconds', 'histogram', 'Time of one decision.'],
+  ['stator_websockets', 'gauge', 'WebSockets that are open.'],
+  ['stator_stored_conversations', 'gauge', 'Chains of responses that are stored.'],
+  ['stator_stored_conversation_bytes', 'gauge', 'What they take.'],
+  ['stator_open_batches', 'gauge', 'Batches that are not over.'],
+  ['stator_stored_file_bytes', 'gauge', 'What files of clients and batches take.'],
+  ['stator_active_sessions', 'gauge', 'Threads expected to come back.'],
+  ['stator_gated_programs', 'gauge', 'Agents that wait for room in the caches.'],
+  ['stator_worker_mode', 'gauge', '1 for the mode a worker is in.'],
+  [
+    'stator_worker_confidence',
+    'gauge',
+    'Share of predicted cached tokens that its engine confirmed, lately.',
+  ],
+  ['stator_regret_seconds_total', 'counter', 'What better places would have saved.'],
+  ['stator_policy_hit_ratio', 'gauge', 'Of the last day, by one model for all.'],
+  ['stator_policy_ttft_seconds', 'gauge', 'The same: predicted mean.'],
+  ['stator_policy_regret_seconds', 'gauge', 'The same: regret.'],
+];
+
+/** `moved`: its worker was to be freed; `lost` and `retried`: it failed, after its first token or before. */
+function reasonOf({ why, saidTokens = 0 }: Extract<Fact, { kind: 'failed' }>): string {
+  if (why === 'moved') return 'moved';
+  return saidTokens > 0 ? 'lost' : 'retried';
+}
+
 export class Metrics implements Sink {
   readonly #families = new Map<string, Family>();
 
   constructor() {
-    this.#declare('stator_requests_total', 'counter', 'Requests by wire, model and HTTP status.');
-    this.#declare(
-      'stator_ttft_seconds',
-      'histogram',
-      'First content part minus arrival at the gateway.',
-    );
-    this.#declare(
-      'stator_itl_seconds',
-      'histogram',
-      '(end - first) / (output tokens - 1), one per request.',
-    );
-    this.#declare('stator_e2e_seconds', 'histogram', 'End minus arrival.');
-    this.#declare('stator_queue_seconds', 'histogram', 'Waiting in the gateway before placement.');
-    this.#declare('stator_prompt_tokens_total', 'counter', 'Prompt tokens of finished requests.');
-    this.#declare(
-      'stator_cached_tokens_total',
-      'counter',
-      'Of them, those the engine did not compute.',
-    );
-    this.#declare('stator_prefill_tokens_saved_total', 'counter', 'The same by tenant.');
-    this.#declare(
-      'stator_predicted_cached_tokens_error',
-      'histogram',
-      'Cached tokens, predicted minus reported, absolute.',
-      BOUNDS_TOKENS,
-    );
-    this.#declare(
-      'stator_normalised_tokens_total',
-      'counter',
-      'Prompt tokens that a rule kept reusable, estimated at four characters a token; rules overlap.',
-    );
-    this.#declare('stator_kv_events_total', 'counter', 'What came of KV events, by kind.');
-    this.#declare('stator_kv_event_gaps_total', 'counter', 'Times batches of them were missing.');
-    this.#declare(
-      'stator_kv_event_lag_seconds',
-      'gauge',
-      'Age of the last batch when it was taken.',
-    );
-    this.#declare('stator_kv_moves_total', 'counter', 'Prefixes copied ahead of need, by result.');
-    this.#declare('stator_kv_moved_tokens_total', 'counter', 'Tokens whose KV that brought.');
-    this.#declare('stator_rejections_total', 'counter', 'Requests refused, by reason.');
-    this.#declare('stator_route_seconds', 'histogram', 'Time of one decision.');
-    this.#declare('stator_websockets', 'gauge', 'WebSockets that are open.');
-    this.#declare('stator_stored_conversations', 'gauge', 'Chains of responses that are stored.');
-    this.#declare('stator_stored_conversation_bytes', 'gauge', 'What they take.');
-    this.#declare('stator_open_batches', 'gauge', 'Batches that are not over.');
-    this.#declare('stator_stored_file_bytes', 'gauge', 'What files of clients and batches take.');
-    this.#declare('stator_active_sessions', 'gauge', 'Threads expected to come back.');
-    this.#declare('stator_gated_programs', 'gauge', 'Agents that wait for room in the caches.');
-    this.#declare('stator_worker_mode', 'gauge', '1 for the mode a worker is in.');
-    this.#declare(
-      'stator_worker_confidence',
-      'gauge',
-      'Share of predicted cached tokens that its engine confirmed, lately.',
-    );
-    this.#declare('stator_regret_seconds_total', 'counter', 'What better places would have saved.');
-    this.#declare('stator_policy_hit_ratio', 'gauge', 'Of the last day, by one model for all.');
-    this.#declare('stator_policy_ttft_seconds', 'gauge', 'The same: predicted mean.');
-    this.#declare('stator_policy_regret_seconds', 'gauge', 'The same: regret.');
+    for (const [name, kind, help, bounds = BOUNDS_S] of FAMILIES) {
+      this.#families.set(name, { kind, help, bounds, values: new Map() });
+    }
   }
 
   note(note: Note): void {
@@ -99,7 +110,29 @@ export class Metrics implements Sink {
           this.add('stator_kv_moves_total', { result: note.fact.ok ? 'moved' : 'failed' });
           this.add('stator_kv_moved_tokens_total', {}, note.fact.tokens);
         }
+        if (note.fact.kind === 'failed' && note.fact.retry) {
+          this.add('stator_migrations_total', { reason: reasonOf(note.fact) });
+        }
         return;
+      case 'handedOver':
+        this.add('stator_handoffs_total', { result: note.tokens > 0 ? 'brought' : 'failed' });
+        this.add('stator_handed_over_tokens_total', {}, note.tokens);
+        return;
+      case 'kvAction':
+        return this.add('stator_kv_actions_total', {
+          action: note.wish,
+          answer: note.answer ?? 'unreached',
+        });
+      case 'foreseen':
+        this.add('stator_speculative_prefills_total', { result: note.came });
+        this.add('stator_speculative_blocks_total', { result: 'computed' }, note.blocks);
+        return;
+      case 'prefetched': {
+        const { blocks, usedBlocks } = note;
+        this.add('stator_speculative_blocks_total', { result: 'used' }, usedBlocks);
+        this.add('stator_speculative_blocks_total', { result: 'wasted' }, blocks - usedBlocks);
+        return;
+      }
       case 'asked':
       case 'feedLost':
       case 'feedSynced':
@@ -167,10 +200,6 @@ export class Metrics implements Sink {
     this.observe('stator_predicted_cached_tokens_error', { worker }, error);
     if (receipt.regret === null) return;
     this.add('stator_regret_seconds_total', { policy: receipt.policy }, receipt.regret.us / 1e6);
-  }
-
-  #declare(name: string, kind: Family['kind'], help: string, bounds = BOUNDS_S): void {
-    this.#families.set(name, { kind, help, bounds, values: new Map() });
   }
 
   #series(name: string, labels: Labels) {

@@ -16,7 +16,7 @@ import { ggufBytes } from './gguf-write.ts';
 import { ModelError } from './model-error.ts';
 
 /** SHA-256 of the file. Whatever changes it (shape, seed, vocabulary, template) changes this line. */
-const DEMO_SHA256 = 'f6bdd195699d230e53c60c708ba483d75dc8dedb83166b04f907731900f6e986';
+const DEMO_SHA256 = 'fb77a74d662a542a6c27527653270044a2fafae529311bac55a9ef16f67fe78c';
 
 const CONTEXT_TOKENS = 65_536;
 const SEED = 1;
@@ -35,9 +35,9 @@ const SEED = 1;
 const DEMO_SHAPE: DemoShape = {
   layers: 4,
   width: 192,
-  heads: 2,
-  kvHeads: 2,
-  headWidth: 64,
+  heads: 1,
+  kvHeads: 1,
+  headWidth: 128,
   feedForwardWidth: 2816,
 };
 

@@ -8,9 +8,9 @@ import { errorHeaders, type Route } from '../http/router.ts';
 import { asGatewayError, GatewayError } from '../model/error.ts';
 import type { RequestId, TenantId } from '../model/ids.ts';
 import type { Part } from '../model/part.ts';
-import type { Chat } from '../model/request.ts';
+import type { Chat, Hints } from '../model/request.ts';
 import type { WorkerCard } from '../model/worker-card.ts';
-import type { Engine, Job, PartParser, Tokens } from '../ports.ts';
+import type { Engine, Job, PartParser, Said, Tokens } from '../ports.ts';
 import { AnswerFold } from '../wire/answer.ts';
 import { object } from '../wire/fields.ts';
 import type { KvEventLog } from '../wire/kv-event-log.ts';
@@ -131,8 +131,9 @@ async function jobOf(
   let input: Job['prompt'];
   let parser: (() => PartParser) | undefined;
   let { shape } = ask;
+  let said: Said | undefined;
   if (prompt.kind === 'tokens') {
-    input = prompt;
+    ({ input, said } = asked(prompt.ids, hints));
   } else if (prompt.kind === 'text') {
     input = { kind: 'tokens', ids: tokens.encode(prompt.text) };
   } else if (foreignRender !== undefined) {
@@ -156,8 +157,37 @@ async function jobOf(
     forcedOutput: hints.forcedOutput,
     engineData: hints.extraFields.includes('engine_data'),
     ...(hints.thread !== undefined && { thread: hints.thread }),
+    ...(said !== undefined && { said }),
   };
   return { job, parser };
+}
+
+/** What was asked, and behind it what another worker had answered. */
+function asked(
+  ids: Uint32Array,
+  { saidTokens = 0, saidCharacters: characters = 0 }: Hints,
+): { input: Job['prompt']; said?: Said } {
+  if (saidTokens === 0) return { input: { kind: 'tokens', ids } };
+  const promptTokens = ids.length - saidTokens;
+  if (promptTokens < 1) {
+    throw new GatewayError(
+      'invalid_request',
+      'nvext.said_tokens must leave a prompt before them.',
+      {
+        param: 'nvext.said_tokens',
+      },
+    );
+  }
+  return {
+    input: { kind: 'tokens', ids: ids.subarray(0, promptTokens) },
+    said: {
+      ids: ids.subarray(promptTokens),
+      text: '',
+      characters,
+      tokens: saidTokens,
+      isPlain: true,
+    },
+  };
 }
 
 async function health(call: Call, engine: Engine): Promise<void> {

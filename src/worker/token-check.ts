@@ -33,7 +33,7 @@ export function sampleSlices(count: number): string[] {
 
 export async function checkTokens(
   tokens: Tokens,
-  engineTokenize: (texts: string[]) => Promise<Int32Array[]>,
+  engineTokenize: (texts: string[]) => Promise<ArrayLike<number>[]>,
   count: number,
 ): Promise<TokenCheck> {
   const slices = sampleSlices(count);

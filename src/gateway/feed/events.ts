@@ -19,11 +19,16 @@ import { BlockNames, type NamesLimits } from './block-names.ts';
 /** Kinds of layers whose blocks mean that the whole prefix is there; of others only a window is kept. */
 const WHOLE_PREFIX = new Set(['full_attention', 'mla_attention', 'sink_full_attention']);
 
+/** Engines pad vocabularies to round numbers, and a model may say what nobody has a text for. */
+const PADDING_MAX = 1024;
+
 export interface FeedEventsParts {
   worker: WorkerId;
   host: Pick<Host, 'tell'>;
   sink: Sink;
   hasher: BlockHasher;
+  /** No token of the worker's model is as large. */
+  vocabularySize: number;
   limits: NamesLimits;
   /** Its events can never be used; one sentence. */
   unfit: (sentence: string) => void;
@@ -81,12 +86,18 @@ export class FeedEvents implements EventListener {
   }
 
   stored(event: StoredBlocks): void {
-    const { host, worker, hasher, unfit } = this.#parts;
+    const { host, worker, hasher, vocabularySize, unfit } = this.#parts;
     this.account.add('stored');
     if (!this.#isOwnRank || !this.#isOwnGroup(event.group, event.specKind)) return;
     if (event.blockTokens !== hasher.blockTokens) {
       return unfit(
         `${worker} has blocks of ${event.blockTokens} tokens, but ${hasher.blockTokens} were expected; its events are not used`,
+      );
+    }
+    const foreign = event.tokens.find((id) => id >= vocabularySize + PADDING_MAX);
+    if (foreign !== undefined) {
+      return unfit(
+        `${worker} tells of token ${foreign}, but its model has ${vocabularySize}: these are events of another model, and are not used`,
       );
     }
     if (!this.#isComplete) return;

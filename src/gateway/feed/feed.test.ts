@@ -14,6 +14,7 @@ import { Feed, type FeedSettings } from './feed.ts';
 
 const W = 'w' as WorkerId;
 const BLOCK = 4;
+const VOCABULARY = 1_000_000;
 const hasher = new ChainHasher({ fingerprint: 'f', blockTokens: BLOCK });
 
 test('what an engine holds is known from its events alone', async () => {
@@ -106,24 +107,27 @@ test('more events than may wait are left out and asked for again', async () => {
   rig.compare();
 });
 
-test('blocks of another size are not used, and that is said', async () => {
-  const rig = new Rig(7, undefined);
-  await rig.live(5);
-  rig.engine.publish([
-    {
-      kind: 'stored',
-      hashes: [1n],
-      parent: undefined,
-      tokens: new Uint32Array(2 * BLOCK),
-      blockTokens: 2 * BLOCK,
-      tier: 'device',
-      extraKeys: [],
-    },
-  ]);
-  await rig.live(5);
-  assert.equal(rig.mode, 'predicted');
-  assert.ok(rig.notes.some((note) => note.kind === 'warning' && /8 tokens/.test(note.sentence)));
-});
+const UNFIT: [string, number, number, RegExp][] = [
+  ['blocks of another size', 2 * BLOCK, 0, /8 tokens/],
+  ['tokens that the model does not have', BLOCK, VOCABULARY + 5000, /another model/],
+];
+for (const [what, blockTokens, token, sentence] of UNFIT) {
+  test(`${what} are not used, and that is said`, async () => {
+    const rig = new Rig(7, undefined);
+    await rig.live(5);
+    const tokens = new Uint32Array(blockTokens).fill(token);
+    rig.engine.publish([
+      {
+        ...{ kind: 'stored', hashes: [1n], parent: undefined },
+        ...{ tokens, blockTokens, tier: 'device', extraKeys: [] },
+      },
+    ]);
+    await rig.live(5);
+    assert.equal(rig.mode, 'predicted');
+    const warnings = rig.notes.filter(({ kind }) => kind === 'warning');
+    assert.match(JSON.stringify(warnings), sentence);
+  });
+}
 
 interface Held {
   name: bigint;
@@ -262,7 +266,7 @@ class Rig {
     const feed = { subscribe: (_: unknown, on: FeedListener) => this.#subscribe(on) };
     this.#feed = new Feed({ host, feed, clock, sink, settings });
     this.engine = this.#engine();
-    this.#feed.start(W, { endpoint: '', replay: undefined }, hasher);
+    this.#feed.start(W, { endpoint: '', replay: undefined }, hasher, VOCABULARY);
   }
 
   get report() {

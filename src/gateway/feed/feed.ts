@@ -31,16 +31,25 @@ export class Feed {
     this.#turns = new FeedTurns({ clock: parts.clock, sliceUs: parts.settings.sliceUs });
   }
 
-  /** Of a worker that the kernel knows. Its cache is predicted until its events are known to be complete. */
-  start(worker: WorkerId, address: FeedAddress, hasher: BlockHasher): void {
+  /**
+   * Of a worker that the kernel knows. Its cache is predicted until its events are known to be complete.
+   * `vocabularySize`: no token of its model is as large, where that is known.
+   */
+  start(
+    worker: WorkerId,
+    address: FeedAddress,
+    hasher: BlockHasher,
+    vocabularySize = Number.POSITIVE_INFINITY,
+  ): void {
     const { host, feed, clock, sink, settings } = this.#parts;
     this.stop(worker);
     let source: FeedSource | undefined;
     const unfit = (sentence: string) => source?.close(sentence);
-    const events = new FeedEvents({ worker, host, sink, hasher, limits: settings, unfit });
+    const about = { worker, hasher, vocabularySize, limits: settings };
+    const events = new FeedEvents({ ...about, host, sink, unfit });
     const { blockTokens } = hasher;
-    const about = { worker, address, blockTokens, events };
-    source = new FeedSource({ ...about, feed, turns: this.#turns, clock, sink, settings });
+    const from = { worker, address, blockTokens, events };
+    source = new FeedSource({ ...from, feed, turns: this.#turns, clock, sink, settings });
     this.#sources.set(worker, source);
   }
 

@@ -21,6 +21,11 @@ export class AnswerSketch {
     }
   }
 
+  /** Whether it called a tool. */
+  get hasCall(): boolean {
+    return this.#call !== undefined;
+  }
+
   /** How surely the client's answer is this one: 2 by the call's id, 1 by its text, below -1 surely not. */
   likeness({ text, call }: Answered): number {
     const own = this.#call;

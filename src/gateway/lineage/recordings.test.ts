@@ -48,8 +48,16 @@ for (const trace of ['tau-bench-airline-10tasks', 'lmcache-mini-swe-agent-6']) {
 
 test('recorded clients: follow-ups find their thread without any id', () => {
   const counts = new Counts();
-  const named = new Identities({ lineageBytesMax: 50_000_000, rng: new Prng(1) });
-  const bare = new Identities({ lineageBytesMax: 50_000_000, rng: new Prng(2) });
+  const named = new Identities({
+    lineageBytesMax: 50_000_000,
+    rng: new Prng(1),
+    kinOf: () => undefined,
+  });
+  const bare = new Identities({
+    lineageBytesMax: 50_000_000,
+    rng: new Prng(2),
+    kinOf: () => undefined,
+  });
   const abouts = recordedAbouts();
   const notAnswered = { served: false, answer: undefined };
   for (const request of recorded(...Object.keys(WIRES)).filter((one) => !isDelta(one))) {

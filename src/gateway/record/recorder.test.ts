@@ -121,6 +121,21 @@ test('a prompt of unknown tokens is cut by characters, and the trace says so', a
   assert.match(trace.about.notes[0], /2 prompts are estimated/);
 });
 
+test('larger blocks of an engine are as many of ours, and no two of those are one', async () => {
+  const rig = new Rig();
+  const begin = chained([], [1n, 2n, 3n]);
+  rig.ask('r1', { thread: 't', hashes: begin, blockTokens: 64 });
+  rig.end('r1', 1);
+  rig.ask('r2', { thread: 'u', hashes: chained(begin.slice(0, 2), [9n, 8n]), blockTokens: 64 });
+  rig.end('r2', 1);
+  const trace = await rig.read();
+  assert.deepEqual([...trace.promptTokens], [192, 256]);
+  assert.equal(sharedIn(trace, 0, 1), 8);
+  const { blocks } = JSON.parse(rig.rows[1]) as { blocks: string[] };
+  assert.equal(new Set(blocks).size, 12);
+  assert.deepEqual(trace.about.notes, []);
+});
+
 test('text comes only on request, and a turn says only what is new', () => {
   const user = (text: string) => ({
     role: 'user' as const,
@@ -192,7 +207,7 @@ class Rig {
       arrivedUs: this.#ms * 1000,
       prompt: prompt ?? { kind: 'text', text: 'a secret' },
       hashes: BigUint64Array.from(hashes),
-      promptTokens: 16 * hashes.length,
+      promptTokens: blockTokens * hashes.length,
     });
   }
 

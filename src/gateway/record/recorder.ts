@@ -144,7 +144,10 @@ function rowOf({ on, delayMs, relation, trigger }: RecordedWait) {
 }
 
 function blocksOf({ prompt, hashes, blockTokens, promptTokens }: Asked) {
-  if (blockTokens === RECORDED_BLOCK_TOKENS) return { hashes, promptTokens, isEstimated: false };
+  if (blockTokens % RECORDED_BLOCK_TOKENS === 0) {
+    const whole = splitBlocks(hashes, blockTokens / RECORDED_BLOCK_TOKENS);
+    return { hashes: whole, promptTokens, isEstimated: false };
+  }
   if (prompt.kind === 'tokens') {
     const pieces = piecesOf(prompt.ids.length, RECORDED_BLOCK_TOKENS, (i) => prompt.ids[i]);
     return { hashes: pieces, promptTokens, isEstimated: false };
@@ -156,6 +159,18 @@ function blocksOf({ prompt, hashes, blockTokens, promptTokens }: Asked) {
     promptTokens: Math.ceil(text.length / CHARACTERS_PER_TOKEN),
     isEstimated: true,
   };
+}
+
+/** Engines with larger blocks: prompts share whole ones of theirs, so `count` of ours for each say as much. */
+function splitBlocks(hashes: BigUint64Array, count: number): BigUint64Array {
+  if (count === 1) return hashes;
+  const split = new BigUint64Array(count * hashes.length);
+  const words = new Uint32Array(split.buffer);
+  hashes.forEach((hash, i) => {
+    split.fill(hash, count * i, count * (i + 1));
+    for (let k = 1; k < count; k++) words[2 * (count * i + k)] ^= Math.imul(k, 0x9e3779b1);
+  });
+  return split;
 }
 
 /** Tools first, then message after message: what is said later comes later. */

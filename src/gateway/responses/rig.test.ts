@@ -23,6 +23,7 @@ import { Models } from '../models.ts';
 import { Normalizer } from '../normalize/normalizer.ts';
 import { Patience } from '../patience.ts';
 import { Receipts } from '../receipts.ts';
+import { Runaway } from '../runaway.ts';
 import { Serve } from '../serve.ts';
 import { Keeping } from '../sessions/keeping.ts';
 import { Sessions } from '../sessions/sessions.ts';
@@ -64,7 +65,7 @@ export class Rig {
     const settings = { bytesMax: 1e7, hereMax: 1e6 };
     this.encoder = new IncrementalEncoder({ tokens, elsewhere: undefined, settings });
     const known = new Map([['m', { tokens, prompts: this.encoder, fingerprint: 'f' }]]);
-    const models = new Models({ known, aliases: new Map() });
+    const models = new Models({ known });
     const sink = { note: (note: Note) => this.#note(note) };
     const policy = { policy: 'round-robin', ...limits };
     const kernel = new Kernel({ settings: policy, rng: new Prng(1) });
@@ -74,14 +75,21 @@ export class Rig {
     const generate = (job: Job, signal: AbortSignal) => this.#generate(job, signal);
     const engine = { worker: WORKER.id, generate } as unknown as Engine;
     const serve = new Serve({
+      speculation: 'never',
+      fallbackUs: limits.fallbackUs,
       ...{ access, models, host, clock, sink },
       normalizer: new Normalizer(normalise),
-      engines: { engine: () => engine, suspect: () => {} },
+      engines: { engine: () => engine, suspect: () => {}, givenUp: () => undefined },
       rng: new Prng(1),
       receipts: new Receipts(limits),
-      identities: new Identities({ ...limits, rng: new Prng(Date.now()).fork('lineage') }),
+      identities: new Identities({
+        ...limits,
+        rng: new Prng(Date.now()).fork('lineage'),
+        kinOf: () => undefined,
+      }),
       patience: new Patience(limits),
-      sessions: new Sessions({ ...limits, clock, host, keeping }),
+      sessions: new Sessions({ ...limits, clock, host, keeping, changed: () => {} }),
+      runaway: new Runaway({ bounds: {}, spentOf: () => 0, sink }),
     });
     const about = { model: 'm', tokensMode: 'exact', fingerprint: 'f', demo: false } as WorkerAbout;
     models.changed({ kind: 'up', worker: WORKER, engine, events: undefined, about });

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import type { Call, Reply } from '../../http/call.ts';
 import { router } from '../../http/router.ts';
 import { Access } from '../access.ts';
-import { sessionRoutes } from './session-routes.ts';
+import { type SessionRoutesParts, sessionRoutes } from './session-routes.ts';
 import type { Sessions } from './sessions.ts';
 
 const KEYS = [
@@ -85,7 +85,11 @@ class Rig {
       },
     };
     const access = new Access({ keys: KEYS, trustedProxies: [], host: 'localhost' });
-    this.#handle = router(sessionRoutes({ access, sessions: sessions as Sessions }));
+    const parts: Pick<SessionRoutesParts, 'access' | 'restored' | 'sessions'> = {
+      ...{ access, restored: Promise.resolve() },
+      sessions: sessions as Sessions,
+    };
+    this.#handle = router(sessionRoutes(parts as SessionRoutesParts));
   }
 
   async call(who: string, method: string, rest: string, headers: Record<string, string> = {}) {

@@ -107,6 +107,9 @@ test('an engine that cannot be asked is a warning, and nobody waits for it', asy
   assert.deepEqual(ended?.released, []);
   assert.equal(rig.warnings.length, 1);
   assert.doesNotMatch(rig.warnings[0], /undefined/);
+  rig.answer(rig.ask('t', { blocks: 4 }), { cachedTokens: 0 });
+  await rig.sessions.end(NAMES.tenant, 't');
+  assert.equal(rig.warnings.length, 1, 'said once');
 });
 
 test('pages have every session once, whoever ends between them', async () => {
@@ -127,6 +130,86 @@ test('pages have every session once, whoever ends between them', async () => {
   );
 });
 
+test('a fork begins with what its origin has, beside it, and under a name that is free', () => {
+  const rig = new Rig();
+  rig.answer(rig.ask('s', { blocks: 10 }), { cachedTokens: 0 });
+  const [origin] = rig.sessions.records(NAMES.tenant, 's') ?? assert.fail();
+  const fork = rig.sessions.fork(origin, 'f' as ThreadId) ?? assert.fail('its name is free');
+  const state = rig.sessions.stateOf(fork);
+  assert.deepEqual([state.session, state.parent, state.turns], ['s', 's', 0]);
+  assert.deepEqual(state.kv, [{ worker: 'w', tier: 'device', tokens: 160 }]);
+  assert.equal(rig.sessions.fork(origin, 'f' as ThreadId), undefined);
+  assert.equal(rig.sessions.fork(origin, 's' as ThreadId), undefined);
+  rig.answer(rig.ask('s', { thread: 'f', blocks: 12 }), { cachedTokens: 160 });
+  assert.deepEqual(
+    new Map(rig.threads('s').map((one) => [one.thread, one.contextTokens])),
+    new Map([
+      ['s', 165],
+      ['f', 197],
+    ]),
+  );
+});
+
+test('what a session has used is what was computed for all its threads, and goes with it', async () => {
+  const rig = new Rig();
+  const who = { tenant: NAMES.tenant, session: 's' as SessionId };
+  assert.equal(rig.sessions.spentTokens(who), 0);
+  rig.answer(rig.ask('s', { blocks: 10 }), { cachedTokens: 0 });
+  rig.answer(rig.ask('s', { thread: 's/a', blocks: 20 }), { cachedTokens: 160 });
+  assert.equal(rig.sessions.spentTokens(who), 160 + 5 + 160 + 5);
+  // Where nobody reports what was cached, all of it counts.
+  rig.answer(rig.ask('s', { blocks: 2 }), { cachedTokens: undefined });
+  assert.equal(rig.sessions.spentTokens(who), 330 + 32 + 5);
+  assert.equal(rig.sessions.spentTokens({ ...who, tenant: 'other' as TenantId }), 0);
+  await rig.sessions.end(NAMES.tenant, 's');
+  assert.equal(rig.sessions.spentTokens(who), 0);
+});
+
+test('what was kept is known again, and whatever came since counts before it', () => {
+  const before = new Rig();
+  before.answer(before.ask('s', { blocks: 10 }), { cachedTokens: 0 });
+  before.answer(before.ask('s', { thread: 's/a', blocks: 4 }), { cachedTokens: 0 });
+  assert.ok(before.changed.includes('s'));
+  const saved = before.sessions.saved(NAMES.tenant, 's' as SessionId) ?? assert.fail();
+  const rig = new Rig();
+  rig.answer(rig.ask('s', { blocks: 20 }), { cachedTokens: 0 });
+  rig.sessions.restore(saved);
+  rig.sessions.check();
+  const contexts = new Map(rig.threads('s').map((one) => [one.thread, one.contextTokens]));
+  assert.deepEqual([contexts.get('s'), contexts.get('s/a')], [325, 69]);
+  const spent = rig.sessions.spentTokens({ tenant: NAMES.tenant, session: 's' as SessionId });
+  assert.equal(spent, 325 + 165 + 69);
+  assert.equal(rig.sessions.list(NAMES.tenant, { after: 0, limit: 9 }).sessions.length, 1);
+});
+
+test('a thread thinks, acts while its tools run, waits for its sub-agents, or is idle', () => {
+  const rig = new Rig();
+  const stateOf = (thread: string) =>
+    rig.threads('s').find((one) => one.thread === thread)?.state ?? assert.fail();
+  const first = rig.ask('s', { blocks: 4 });
+  assert.equal(stateOf('s'), 'thinking');
+  first.answer.add({ kind: 'toolCall', index: 0, id: 'c', name: 'Task' });
+  rig.answer(first, { cachedTokens: 0 });
+  assert.equal(stateOf('s'), 'acting');
+  const child = rig.ask('s', { thread: 's/a', blocks: 2, parent: 's' });
+  assert.deepEqual([stateOf('s'), stateOf('s/a')], ['waiting', 'thinking']);
+  rig.answer(child, { cachedTokens: 0 });
+  assert.deepEqual([stateOf('s'), stateOf('s/a')], ['acting', 'idle']);
+  rig.answer(rig.ask('s', { blocks: 6 }), { cachedTokens: 64 });
+  assert.equal(stateOf('s'), 'idle');
+});
+
+test('a request of a parked thread uses it again', () => {
+  const rig = new Rig();
+  rig.answer(rig.ask('s', { blocks: 4 }), { cachedTokens: 0 });
+  const [record] = rig.sessions.records(NAMES.tenant, 's') ?? assert.fail();
+  record.parked = { atMs: 5000, tokens: 64 };
+  assert.equal(rig.threads('s')[0].state, 'parked');
+  assert.equal(rig.threads('s')[0].parkedAt, new Date(5000).toISOString());
+  rig.ask('s', { blocks: 5 });
+  assert.equal(rig.threads('s')[0].parkedAt, null);
+});
+
 test('whoever makes up sessions forgets only its own', () => {
   const rig = new Rig(100_000);
   rig.answer(rig.ask('mine', { blocks: 4 }), { cachedTokens: 0 });
@@ -143,6 +226,7 @@ test('whoever makes up sessions forgets only its own', () => {
 interface Asked {
   blocks: number;
   thread?: string;
+  parent?: string;
   tenant?: string;
   isFinal?: boolean;
   retainUs?: number;
@@ -155,6 +239,7 @@ class Rig {
   readonly asked: [verb: string, thread: string][] = [];
   outcome: KvOutcome = { answer: 'accepted', blocks: 1, tokens: BLOCK, sentence: undefined };
   fails = false;
+  readonly changed: string[] = [];
   readonly #clock = new SimClock();
   readonly #host: Host;
   #requests = 0;
@@ -181,7 +266,10 @@ class Rig {
     });
     this.#host.tell({ kind: 'blocksCleared', worker: NAMES.worker });
     const keeping = new Keeping({ kvOf: () => this.#kv(), sink });
-    this.sessions = new Sessions({ clock, host: this.#host, keeping, sessionsBytesMax });
+    this.sessions = new Sessions({
+      ...{ clock, host: this.#host, keeping, sessionsBytesMax },
+      changed: (_tenant, session) => this.changed.push(session),
+    });
   }
 
   ask(session: string, given: Asked): Account {
@@ -190,6 +278,7 @@ class Rig {
     const who: Identity = {
       ...identify(tenant as TenantId, {}, []),
       ...{ session: session as SessionId, thread: thread as ThreadId, knownBy: 'a test', isFinal },
+      parent: given.parent as ThreadId | undefined,
     };
     const id = `r${this.#requests++}`;
     const account = new Account({

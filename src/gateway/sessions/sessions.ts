@@ -3,20 +3,22 @@
  * Remembered within one bound of bytes over all tenants; whoever makes up names forgets only its own.
  */
 import { FairLru } from '../../base/fair-lru.ts';
-import type { BlockHashes } from '../../model/block.ts';
 import type { SessionId, TenantId, ThreadId, WorkerId } from '../../model/ids.ts';
-import type { ThreadState } from '../../model/session.ts';
+import type { Identity, ThreadActivity, ThreadState } from '../../model/session.ts';
 import type { Clock } from '../../ports.ts';
 import type { Account } from '../account.ts';
 import type { Host } from '../host.ts';
-import type { Keeping, Released } from './keeping.ts';
-import { bytesOf, type ThreadRecord } from './thread-record.ts';
+import type { Keeping, Told } from './keeping.ts';
+import type { SavedSession } from './saved-session.ts';
+import { blankRecord, bytesOf, type ThreadRecord } from './thread-record.ts';
 
 export interface SessionsParts {
   clock: Clock;
   host: Host;
   keeping: Keeping;
   sessionsBytesMax: number;
+  /** What is known of a session is another thing now, or nothing any more. */
+  changed: (tenant: TenantId, session: SessionId) => void;
 }
 
 export interface SessionList {
@@ -25,9 +27,14 @@ export interface SessionList {
   next: string | null;
 }
 
+/** What was sent ahead of its turn is left alone until that comes, or whoever sent it says for how long. */
+const AHEAD_MS = 60_000;
+
 interface Listed {
-  /** In the order in which sessions began, over all tenants. */
-  number: number;
+  /** In the order in which sessions began, over all tenants: microseconds since 1970, or a little later. */
+  begunUs: number;
+  /** Prompt tokens that were computed, and output tokens, of all its threads. */
+  spentTokens: number;
   threads: Set<ThreadId>;
 }
 
@@ -36,7 +43,7 @@ export class Sessions {
   readonly #threads: FairLru<TenantId, ThreadId, ThreadRecord>;
   /** By tenant, in the order in which they began. */
   readonly #sessions = new Map<TenantId, Map<SessionId, Listed>>();
-  #begun = 0;
+  #begunUs = 0;
   /** Requests that run, and those whose end was seen to. */
   readonly #open = new Map<Account, { record: ThreadRecord; retainUs: number | undefined }>();
   readonly #ended = new WeakSet<Account>();
@@ -54,15 +61,21 @@ export class Sessions {
     const { tenant, session, thread, parent, knownBy } = account.who;
     if (session === undefined || thread === undefined) return;
     const known = this.#threads.get(tenant, thread);
-    const record = known?.session === session ? known : blank({ tenant, session, thread, parent });
+    const isSame = known?.session === session;
+    const record = isSame ? known : blankRecord({ tenant, session, thread, parent });
     if (known !== undefined && known !== record) this.#unlist(known);
     record.knownBy = knownBy;
     record.model = account.arrival.model;
     record.salt = given.salt;
     record.isEnding = false;
+    record.parked = undefined;
+    record.receipt = account.receipt.id;
     record.running++;
     record.turns++;
     record.lastMs = this.#parts.clock.wallMs();
+    const isAhead = account.who.purpose.kind === 'prewarm';
+    const heldMs = isAhead ? AHEAD_MS : (given.retainUs ?? 0) / 1000;
+    record.heldUntilMs = heldMs > 0 ? record.lastMs + heldMs : undefined;
     this.#open.set(account, { record, retainUs: given.retainUs });
     this.#keep(record);
   }
@@ -72,7 +85,7 @@ export class Sessions {
     const record = this.#open.get(account)?.record;
     if (record === undefined) return undefined;
     this.#end(account, record);
-    return this.#stateOf(record);
+    return this.stateOf(record);
   }
 
   /** Its account is closed: what its client asked for is carried out. */
@@ -91,6 +104,47 @@ export class Sessions {
     else if (retainUs !== undefined) void this.#retain(record, retainUs);
   }
 
+  /** A thread that begins as another, beside it in its session; undefined where that name is taken. */
+  fork(origin: ThreadRecord, thread: ThreadId): ThreadRecord | undefined {
+    const { tenant, session, thread: parent } = origin;
+    if (this.#threads.peek(tenant, thread) !== undefined) return undefined;
+    const { model, salt, hashes, blockTokens, worker, contextTokens } = origin;
+    const record = blankRecord({ tenant, session, thread, parent });
+    const lastMs = this.#parts.clock.wallMs();
+    Object.assign(record, { model, salt, hashes, blockTokens, worker, contextTokens });
+    Object.assign(record, { lastMs, knownBy: 'fork' });
+    this.#keep(record);
+    this.changed(record);
+    return record;
+  }
+
+  /** What was kept of a session before a restart; whatever came since counts before it. */
+  restore({ tenant, session, begunUs, spentTokens, threads }: SavedSession): void {
+    for (const record of threads) {
+      if (this.#threads.peek(tenant, record.thread) !== undefined) continue;
+      this.#keep(record);
+    }
+    const listed = this.#sessions.get(tenant)?.get(session);
+    if (listed === undefined) return;
+    listed.begunUs = begunUs;
+    listed.spentTokens += spentTokens;
+  }
+
+  /** What is to be kept of a session; undefined where there is none. */
+  saved(tenant: TenantId, session: SessionId): SavedSession | undefined {
+    const listed = this.#sessions.get(tenant)?.get(session);
+    if (listed === undefined) return undefined;
+    const threads = this.#recordsOf(tenant, listed.threads);
+    const { begunUs, spentTokens } = listed;
+    return { tenant, session, begunUs, spentTokens, threads };
+  }
+
+  /** Tokens that were computed for it, with all its threads; 0 where nothing is known. */
+  spentTokens({ tenant, session }: Pick<Identity, 'tenant' | 'session'>): number {
+    if (session === undefined) return 0;
+    return this.#sessions.get(tenant)?.get(session)?.spentTokens ?? 0;
+  }
+
   /** One tenant's, or everybody's; the earliest begun first. */
   list(
     tenant: TenantId | undefined,
@@ -99,28 +153,38 @@ export class Sessions {
     const found: { tenant: TenantId; session: SessionId; listed: Listed }[] = [];
     for (const owner of tenant === undefined ? this.#sessions.keys() : [tenant]) {
       for (const [session, listed] of this.#sessions.get(owner) ?? []) {
-        if (listed.number > after) found.push({ tenant: owner, session, listed });
+        if (listed.begunUs > after) found.push({ tenant: owner, session, listed });
       }
     }
-    found.sort((a, b) => a.listed.number - b.listed.number);
+    found.sort((a, b) => a.listed.begunUs - b.listed.begunUs);
     const page = found.slice(0, limit);
     return {
       sessions: page.map(({ tenant: owner, session, listed }) => ({
         tenant: owner,
         session,
-        threads: this.#statesOf(owner, listed.threads),
+        threads: this.#recordsOf(owner, listed.threads).map((record) => this.stateOf(record)),
       })),
-      next: found.length > limit ? String(page[limit - 1].listed.number) : null,
+      next: found.length > limit ? String(page[limit - 1].listed.begunUs) : null,
     };
   }
 
   /** A session's threads, or the one of that name; the one used last first, undefined where there is none. */
   find(tenant: TenantId, name: string): ThreadState[] | undefined {
-    const records = this.#named(tenant, name);
-    if (records === undefined) return undefined;
-    return records
-      .sort((a, b) => b.lastMs - a.lastMs || b.turns - a.turns)
-      .map((record) => this.#stateOf(record));
+    return this.records(tenant, name)?.map((record) => this.stateOf(record));
+  }
+
+  /** The same as they are remembered. */
+  records(tenant: TenantId, name: string): ThreadRecord[] | undefined {
+    return this.#named(tenant, name)?.sort((a, b) => b.lastMs - a.lastMs || b.turns - a.turns);
+  }
+
+  record(tenant: TenantId, thread: ThreadId): ThreadRecord | undefined {
+    return this.#threads.peek(tenant, thread);
+  }
+
+  /** Something of it is another thing now. */
+  changed({ tenant, session }: ThreadRecord): void {
+    this.#parts.changed(tenant, session);
   }
 
   /** Whose a session or thread is, for those who may see everybody's. */
@@ -135,7 +199,7 @@ export class Sessions {
   async end(
     tenant: TenantId,
     name: string,
-  ): Promise<{ released: Released[]; running: number } | undefined> {
+  ): Promise<{ released: Told[]; running: number } | undefined> {
     const records = this.#named(tenant, name);
     if (records === undefined) return undefined;
     const idle = records.filter(({ running }) => running === 0);
@@ -157,9 +221,15 @@ export class Sessions {
     record.running--;
     record.lastMs = this.#parts.clock.wallMs();
     if (receipt.worker !== null) record.worker = receipt.worker as WorkerId;
+    const { promptTokens, hashes, blockTokens } = arrival;
+    const computed = status === 'done' ? promptTokens - (cachedTokens ?? 0) : 0;
+    const listed = this.#sessions.get(record.tenant)?.get(record.session);
+    if (listed !== undefined) listed.spentTokens += computed + outputTokens;
+    this.changed(record);
     if (status !== 'done') return;
-    const { promptTokens, hashes } = arrival;
+    record.calledTools = account.answer.hasCall;
     record.hashes = hashes;
+    record.blockTokens = blockTokens;
     record.contextTokens = promptTokens + outputTokens;
     record.cachedTokens = cachedTokens ?? undefined;
     record.computedTokens = cachedTokens === null ? undefined : promptTokens - cachedTokens;
@@ -174,11 +244,14 @@ export class Sessions {
     const { clock, keeping } = this.#parts;
     if (record.worker === undefined || us <= 0) return;
     const untilMs = clock.wallMs() + us / 1000;
-    if (await keeping.retain(record, record.worker, us)) record.retainedUntilMs = untilMs;
+    const told = await keeping.retain(record, record.worker, us);
+    if (told?.answer !== 'accepted' && told?.answer !== 'clipped') return;
+    record.retainedUntilMs = untilMs;
+    this.changed(record);
   }
 
   /** The thread is over: its KV goes, and so does what is known of it. */
-  async #letGo(record: ThreadRecord): Promise<Released[]> {
+  async #letGo(record: ThreadRecord): Promise<Told[]> {
     const { host, keeping } = this.#parts;
     const { tenant, thread } = record;
     if (this.#threads.peek(tenant, thread) === record) {
@@ -186,9 +259,7 @@ export class Sessions {
       this.#unlist(record);
     }
     host.tell({ kind: 'threadEnded', tenant, thread });
-    const holders = new Set(host.kvOf(record).map(({ worker }) => worker));
-    if (record.worker !== undefined) holders.add(record.worker);
-    return keeping.release(record, holders);
+    return keeping.release(record, holdersOf(record, host));
   }
 
   #keep(record: ThreadRecord): void {
@@ -197,7 +268,12 @@ export class Sessions {
     if (sessions === undefined) this.#sessions.set(tenant, (sessions = new Map()));
     const listed = sessions.get(session);
     if (listed !== undefined) listed.threads.add(thread);
-    else sessions.set(session, { number: ++this.#begun, threads: new Set([thread]) });
+    else {
+      // No two are one: pages of a list go on behind it.
+      this.#begunUs = Math.max(this.#begunUs + 1, this.#parts.clock.wallMs() * 1000);
+      const threads = new Set([thread]);
+      sessions.set(session, { begunUs: this.#begunUs, spentTokens: 0, threads });
+    }
     this.#threads.set(tenant, thread, { value: record, bytes: bytesOf(record) });
   }
 
@@ -206,6 +282,7 @@ export class Sessions {
     const threads = sessions?.get(session)?.threads;
     if (sessions === undefined || threads === undefined) return;
     threads.delete(thread);
+    this.#parts.changed(tenant, session);
     if (threads.size === 0) sessions.delete(session);
     if (sessions.size === 0) this.#sessions.delete(tenant);
   }
@@ -213,58 +290,53 @@ export class Sessions {
   #named(tenant: TenantId, name: string): ThreadRecord[] | undefined {
     const listed = this.#sessions.get(tenant)?.get(name as SessionId);
     const threads = listed?.threads ?? [name as ThreadId];
-    const records = [...threads].flatMap((thread) => this.#threads.peek(tenant, thread) ?? []);
+    const records = this.#recordsOf(tenant, threads);
     return records.length === 0 ? undefined : records;
   }
 
-  #statesOf(tenant: TenantId, threads: Iterable<ThreadId>): ThreadState[] {
-    const states: ThreadState[] = [];
-    for (const thread of threads) {
-      const record = this.#threads.peek(tenant, thread);
-      if (record !== undefined) states.push(this.#stateOf(record));
-    }
-    return states;
+  #activityOf({
+    tenant,
+    session,
+    thread,
+    running,
+    parked,
+    calledTools,
+  }: ThreadRecord): ThreadActivity {
+    if (running > 0) return 'thinking';
+    if (parked !== undefined) return 'parked';
+    const all = this.#sessions.get(tenant)?.get(session)?.threads ?? [];
+    const children = this.#recordsOf(tenant, all).filter(({ parent }) => parent === thread);
+    if (children.some((child) => child.running > 0)) return 'waiting';
+    return calledTools ? 'acting' : 'idle';
   }
 
-  #stateOf(record: ThreadRecord): ThreadState {
+  #recordsOf(tenant: TenantId, threads: Iterable<ThreadId>): ThreadRecord[] {
+    return [...threads].flatMap((thread) => this.#threads.peek(tenant, thread) ?? []);
+  }
+
+  stateOf(record: ThreadRecord): ThreadState {
     const { session, thread, parent, knownBy, model, turns, running, contextTokens } = record;
-    const { cachedTokens, computedTokens, savedTokens, savedUs, retainedUntilMs } = record;
+    const { cachedTokens, computedTokens, savedTokens, savedUs, retainedUntilMs, parked } = record;
     const isRetained =
       retainedUntilMs !== undefined && retainedUntilMs > this.#parts.clock.wallMs();
     return {
       ...{ session, thread, parent: parent ?? null, knownBy, model, turns, running },
+      state: this.#activityOf(record),
       ...{ lastAt: new Date(record.lastMs).toISOString(), contextTokens },
       cachedTokens: cachedTokens ?? null,
       computedTokens: computedTokens ?? null,
       kv: this.#parts.host.kvOf(record),
       retainUntil: isRetained ? new Date(retainedUntilMs).toISOString() : null,
+      parkedAt: parked === undefined ? null : new Date(parked.atMs).toISOString(),
       savedTokens,
       savedMs: savedUs / 1000,
     };
   }
 }
 
-const NO_HASHES: BlockHashes = new BigUint64Array(0);
-
-function blank(
-  given: Pick<ThreadRecord, 'tenant' | 'session' | 'thread' | 'parent'>,
-): ThreadRecord {
-  return {
-    ...given,
-    knownBy: '',
-    model: '',
-    salt: '',
-    hashes: NO_HASHES,
-    worker: undefined,
-    turns: 0,
-    running: 0,
-    lastMs: 0,
-    contextTokens: 0,
-    cachedTokens: undefined,
-    computedTokens: undefined,
-    savedTokens: 0,
-    savedUs: 0,
-    retainedUntilMs: undefined,
-    isEnding: false,
-  };
+/** Workers that may have something of its KV. */
+export function holdersOf(record: ThreadRecord, host: Pick<Host, 'kvOf'>): Set<WorkerId> {
+  const holders = new Set(host.kvOf(record).map(({ worker }) => worker));
+  if (record.worker !== undefined) holders.add(record.worker);
+  return holders;
 }
