@@ -1,5 +1,5 @@
 /**
- * Runs the tests: `node --import tsx test/run.ts [tidy] [unit] [e2e] [clients] [exact] [page] [llama-server]
+ * Runs the tests: `node --import tsx test/run.ts [tidy] [unit] [e2e] [clients] [exact] [page] [llama-server] [vllm]
  * [part of a file's name]`.
  * Few processes: two for all unit tests, one for each end-to-end file. Last line: the totals.
  */
@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { llamaServerHere } from '../src/cli/llama-server.ts';
 import { globSync } from './glob.ts';
+import { vllmHere } from './vllm/installation.ts';
 
 interface Suite {
   files: string[];
@@ -16,6 +17,8 @@ interface Suite {
   processes: number | 'each';
   /** Runs where that is there or where the suite is named; elsewhere it is skipped, with the reason. */
   needs?: { isThere: boolean; reason: string };
+  /** What takes longer hangs; absent: GROUP_MS_MAX. */
+  msMax?: number;
 }
 
 const SUITES: Record<string, Suite> = {
@@ -34,7 +37,20 @@ const SUITES: Record<string, Suite> = {
       reason: 'it needs llama.cpp’s own server; npm run test:llama-server builds and runs it',
     },
   },
+  vllm: vllm(),
 };
+
+/** Servers take a minute to start, more beside each other. */
+function vllm(): Suite {
+  const here = vllmHere();
+  const reason = here.kind === 'missing' ? here.reason : '';
+  return {
+    files: globSync(['test/vllm'], '.test.ts'),
+    processes: 'each',
+    needs: { isThere: here.kind === 'found', reason },
+    msMax: 660_000,
+  };
+}
 
 /** A suite with packages of its own, which only its npm script installs. */
 function installed(name: string, what: string): Suite {
@@ -48,7 +64,7 @@ function installed(name: string, what: string): Suite {
   };
 }
 
-/** What takes longer hangs: all unit tests together, or one end-to-end file. */
+/** All unit tests together, or one end-to-end file. */
 const GROUP_MS_MAX = 300_000;
 
 const words = process.argv.slice(2);
@@ -64,7 +80,7 @@ const wasm = spawnSync(process.execPath, ['scripts/build-wasm.js'], { stdio: 'in
 if (wasm.status !== 0) process.exit(1);
 
 for (const suite of named.length > 0 ? named : Object.keys(SUITES)) {
-  const { files, processes, needs } = SUITES[suite];
+  const { files, processes, needs, msMax = GROUP_MS_MAX } = SUITES[suite];
   const chosen = files.filter((file) => parts.every((part) => file.includes(part)));
   if (chosen.length === 0) continue;
   if (needs !== undefined && named.length === 0 && !needs.isThere) {
@@ -72,17 +88,17 @@ for (const suite of named.length > 0 ? named : Object.keys(SUITES)) {
     totals.skipped += chosen.length;
     continue;
   }
-  if (processes === 'each') for (const file of chosen) await runGroups(file, [[file]]);
-  else await runGroups(suite, shared(chosen, Math.min(processes, chosen.length)));
+  if (processes === 'each') for (const file of chosen) await runGroups(file, [[file]], msMax);
+  else await runGroups(suite, shared(chosen, Math.min(processes, chosen.length)), msMax);
 }
 console.log(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`);
 process.exit(totals.failed > 0 ? 1 : 0);
 
 /** Runs a process for each group at the same time, and says how all of them ended. */
-async function runGroups(what: string, groups: string[][]): Promise<void> {
+async function runGroups(what: string, groups: string[][], msMax: number): Promise<void> {
   const startMs = Date.now();
   const counts = { passed: 0, failed: 0, skipped: 0 };
-  for (const group of await Promise.all(groups.map(runGroup))) {
+  for (const group of await Promise.all(groups.map((files) => runGroup(files, msMax)))) {
     counts.passed += group.passed;
     counts.failed += group.failed;
     counts.skipped += group.skipped;
@@ -102,14 +118,14 @@ function shared(files: string[], groups: number): string[][] {
 }
 
 /** One process that imports the files; a process that dies or hangs counts as one failure. */
-function runGroup(files: string[]): Promise<typeof totals> {
+function runGroup(files: string[], msMax: number): Promise<typeof totals> {
   const args = ['--import', 'tsx', '--test-reporter', './test/reporter.ts', 'test/import-all.ts'];
   const child = spawn(process.execPath, [...args, ...files], {
     stdio: ['ignore', 'pipe', 'inherit'],
     env: { ...process.env, STATOR_E2E_CACHE: cache },
   });
   // Told to end, it still takes along what it started.
-  const timer = setTimeout(() => child.kill('SIGTERM'), GROUP_MS_MAX);
+  const timer = setTimeout(() => child.kill('SIGTERM'), msMax);
   let rest = '';
   let counts: typeof totals | undefined;
   child.stdout.setEncoding('utf8').on('data', (chunk: string) => {

@@ -48,7 +48,7 @@ const SIM_ENGINES = ['engines/local.ts', 'engines/runner-simulated.ts', 'engines
 /** Packages, and who may import them; node:* is for everybody above the kernel. */
 const LIBRARIES: Record<string, readonly string[]> = {
   commander: ['main.ts', 'cli/args.ts'],
-  'js-yaml': ['cli/serve.ts'],
+  'js-yaml': ['cli/read-config.ts'],
   koffi: [
     'engines/llama/binding.ts',
     'engines/llama/batch-memory.ts',
@@ -63,7 +63,14 @@ const LIBRARIES: Record<string, readonly string[]> = {
   ],
   ws: ['http/web-sockets.ts'],
   zeromq: ['worker/events.ts', 'planes/zeromq.ts'],
-  zod: ['model/config.ts', 'model/receipt.ts', 'model/script.ts', 'model/worker-card.ts'],
+  zod: [
+    'model/agent-config.ts',
+    'model/config.ts',
+    'model/fleet-config.ts',
+    'model/receipt.ts',
+    'model/script.ts',
+    'model/worker-card.ts',
+  ],
 };
 
 const KERNEL_BANS: readonly [RegExp, string][] = [

@@ -1,6 +1,7 @@
 /**
  * A parent's prompt lies on one of three workers, and eight sub-agents that begin like it come at once:
- * what they share is computed by few of them, and what was copied instead is counted.
+ * what they share is computed by few of them, what was copied instead is counted, and the parent finds
+ * its own when it goes on.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -33,6 +34,7 @@ async function isShared(): Promise<boolean> {
   assert.ok(sharedTokens > 2500, `${sharedTokens} tokens are shared`);
   await settled(stack);
   const agents = await fanOut(stack, shared);
+  const next = await ask(stack, shared, 0, 'next');
   const moved = await metric(stack, 'stator_kv_moves_total{result="moved"}');
   const failed = await metric(stack, 'stator_kv_moves_total{result="failed"}');
   const movedTokens = await metric(stack, 'stator_kv_moved_tokens_total');
@@ -49,6 +51,8 @@ async function isShared(): Promise<boolean> {
   if (agents.some(awaited)) assert.ok(moved + failed > 0, 'what was waited for is counted');
   assert.equal(moved > 0, movedTokens > 0);
   assert.equal(await stack.stop(), 0);
+  const foundTokens = next.actual.cachedTokens ?? 0;
+  assert.ok(foundTokens >= 0.95 * sharedTokens, `its parent found ${foundTokens} when it went on`);
   return total <= prefixes * sharedTokens + own;
 }
 
@@ -68,11 +72,20 @@ function fanOut(stack: Stack, shared: string): Promise<Receipt[]> {
 }
 
 /** The receipt of an answer to what all share and something of its own. */
-async function ask(stack: Stack, shared: string, number: number): Promise<Receipt> {
+async function ask(
+  stack: Stack,
+  shared: string,
+  number: number,
+  turn: 'first' | 'next' = 'first',
+): Promise<Receipt> {
   const messages = [
     { role: 'system', content: shared },
     { role: 'user', content: textOf(new Prng(100 + number), 40) },
   ];
+  if (turn === 'next') {
+    messages.push({ role: 'assistant', content: textOf(new Prng(200), 12) });
+    messages.push({ role: 'user', content: textOf(new Prng(300), 40) });
+  }
   const headers = { 'x-stator-session-id': `agent-${number}` };
   const answer = await streamChat(stack.url, { messages, max_tokens: 12 }, { headers });
   assertCleanEnd(answer);

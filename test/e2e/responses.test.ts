@@ -48,8 +48,11 @@ test('a stored session goes on after a restart, as one thread, from what its eng
   ).body;
   assert.equal(new Set(receipts.map(({ thread }) => thread)).size, 1);
   await first.stop();
-  const kept = filesUnder(state);
+  const kept = filesUnder(join(state, 'responses'));
   assert.equal(kept.length, 1);
+  const sessions = filesUnder(join(state, 'sessions')).map((file) => readFileSync(file, 'utf8'));
+  assert.equal(sessions.length, 1);
+  assert.ok(!sessions[0].includes('Secret'), 'of a session no text is kept');
   assert.ok(readFileSync(kept[0], 'utf8').includes('Secret question?'));
   if (process.platform !== 'win32') assert.equal(statSync(kept[0]).mode & 0o777, 0o600);
   for (const said of [first.stdout, first.stderr]) assert.ok(!said.includes('Secret'));

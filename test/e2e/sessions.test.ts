@@ -81,6 +81,18 @@ test('what contradicts itself is told, and what a request is for is on its recei
   assert.equal(receipt.notes.length, 1);
 });
 
+test('nobody goes on from a title: its KV is let go, and the receipt of its turn tells', async () => {
+  const headers = { 'x-claude-code-session-id': 'd', 'x-claude-code-request-class': 'auxiliary' };
+  const answer = await ask([SYSTEM, { role: 'user', content: 'a title, please' }], {}, headers);
+  const url = `${up.url}/stator/v1/receipts/${answer.headers.get('x-stator-receipt')}`;
+  await until('its worker was told', async () => {
+    const [action] = (await get<Receipt>(url)).body.kvActions;
+    return action?.wish === 'release' && action.answer !== null;
+  });
+  const { text } = await get(`${up.url}/metrics`);
+  assert.match(text, /stator_kv_actions_total\{action="release",answer="\w+"\} [1-9]/);
+});
+
 async function ask(messages: object[], more: object = {}, headers: Record<string, string> = {}) {
   const nvext = { extra_fields: ['session'], ...(more as { nvext?: object }).nvext };
   const body = { model: 'demo', max_tokens: 20, messages, ...more, nvext };
