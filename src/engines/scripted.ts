@@ -53,7 +53,8 @@ export class ScriptedEngine implements Engine {
     const { fault } = rule;
     if (fault?.kind === 'status') throw refusal(fault);
     await sleep(this.#clock, Math.round(rule.delayMs * 1000), signal);
-    let parts = 0;
+    // Whoever goes on behind what another said fails where that one did.
+    let parts = job.said?.tokens ?? 0;
     for await (const part of this.#engine.generate(this.#scripted(job, rule), signal)) {
       if (fault !== undefined && parts >= fault.afterParts) {
         const last = await this.#fail(fault, signal);

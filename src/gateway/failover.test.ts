@@ -80,15 +80,11 @@ test('its client leaves while an engine hangs: it is over at once', async () => 
   assert.equal(rig.host.state().running, 0);
 });
 
-test('one engine after the other fails: it waits, and takes those that came back', async () => {
+test('one engine after the other fails: it is tried as often as may be, and no more', async () => {
   const rig = new Rig({ a: [LOST], b: [LOST] });
-  rig.clock.after(2 * S, () => rig.up('c', [say(1), done(1)]));
-  assert.deepEqual(await rig.answer(), [1, 'done']);
-  assert.ok(rig.clock.nowUs() >= S, 'not at once');
-  const never = new Rig({ a: [LOST], b: [LOST] });
-  await assert.rejects(never.answer(), /engines failed while serving this request/);
-  assert.ok(never.jobs.length <= 12, `${never.jobs.length} times were enough`);
-  assert.equal(never.host.state().running, 0);
+  await assert.rejects(rig.answer(), /3 engines failed while serving this request/);
+  assert.equal(rig.jobs.length, 3);
+  assert.equal(rig.host.state().running, 0);
 });
 
 test('what ended as it should is over, whatever comes behind its end', async () => {

@@ -9,7 +9,6 @@
  *     or moved ▼  │
  *            kernel ──no place──► refusal, or an error part
  */
-import { sleep } from '../base/sleep.ts';
 import { asGatewayError, type ErrorCode, GatewayError } from '../model/error.ts';
 import type { WorkerId } from '../model/ids.ts';
 import type { Fact } from '../model/kernel-io.ts';
@@ -19,7 +18,7 @@ import type { Account } from './account.ts';
 import { Answered } from './answered.ts';
 import { Attempt } from './attempt.ts';
 import { Handover, type HandoverParts } from './handover.ts';
-import type { Host, Placement } from './host.ts';
+import type { Host } from './host.ts';
 
 export interface Engines {
   engine(worker: WorkerId): Engine | undefined;
@@ -53,7 +52,6 @@ export async function answerOf(given: Given, take: Take): Promise<void> {
   const { host, engines, account, job, signal } = given;
   const answered = new Answered(job);
   const handover = given.handovers && new Handover(given.handovers, given);
-  const pausesUs = [...PAUSES_US];
   let placement = await host.admit(account.arrival, signal);
   for (;;) {
     account.placed(placement);
@@ -81,43 +79,18 @@ export async function answerOf(given: Given, take: Take): Promise<void> {
       return await last(error);
     }
     try {
-      placement = await elsewhere(given, failed, error.code === 'engine_lost' ? pausesUs : []);
+      placement = await host.elsewhere(failed, signal);
     } catch (refusal) {
-      // An engine that was only busy is tried again by the client, when it says so.
-      return await last(error.code === 'queue_full' ? error : refusal);
+      // An engine that was only busy is tried again by the client, when it says so; of an answer that
+      // began the engine's own fault is told.
+      const isOwn = error.code === 'queue_full' || !answered.isEmpty;
+      return await last(isOwn ? error : refusal);
     }
   }
 
   async function last(error: unknown): Promise<void> {
     if (answered.isEmpty) throw error;
     await take({ kind: 'error', error: asGatewayError(error) });
-  }
-}
-
-/**
- * Where one engine after the other fails, as where a rack loses power, or too many requests do, there is
- * use in waiting for those that stay, or come back; not where engines answer that they cannot.
- */
-const PAUSES_US = [1_000_000, 3_000_000, 10_000_000];
-
-type Failed = Parameters<Host['elsewhere']>[0];
-
-/** Throws the refusal where it gets no place any more. */
-async function elsewhere(
-  { host, clock, account, signal }: Given,
-  failed: Failed,
-  pausesUs: number[],
-): Promise<Placement> {
-  try {
-    return await host.elsewhere(failed, signal);
-  } catch (refusal) {
-    const isSpent = asGatewayError(refusal).code === 'engine_lost';
-    const us = isSpent ? pausesUs.shift() : undefined;
-    if (us === undefined) throw refusal;
-    await sleep(clock, us, signal);
-    const { arrival } = account;
-    const promptTokens = arrival.promptTokens + (failed.saidTokens ?? 0);
-    return await host.admit({ ...arrival, promptTokens }, signal);
   }
 }
 

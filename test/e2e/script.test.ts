@@ -175,6 +175,18 @@ async function bothWhole(prompt: string): Promise<Reply<Refusal>[]> {
 /** Each wire's own: Anthropic's clients know an overload as 529. */
 const BROKEN_OR_BUSY = new Set([502, 503, 529]);
 
+test('engines that fail before the first token: others are tried, the receipt shows each', async () => {
+  const answer = await streamChat(stack.url, { messages: [user('once bad')] });
+  assertCleanEnd(answer);
+  const id = answer.headers['x-stator-receipt'];
+  const { body } = await get<Receipt>(`${stack.url}/stator/v1/receipts/${id}`);
+  // Each worker fails its first time: the third attempt is a second one on the first worker.
+  const workers = body.attempts.map(({ worker }) => worker);
+  assert.equal(workers.length, 3);
+  assert.notEqual(workers[1], workers[0]);
+  assert.equal(answer.text, 'Good again.');
+});
+
 test('engines that refuse as broken or busy: every worker is tried, then the client hears it', async () => {
   for (const prompt of ['fail 500', 'fail 503']) {
     for (const reply of await bothWhole(prompt)) {
@@ -193,18 +205,6 @@ test('what an engine refuses because of the request is not tried elsewhere', asy
     assert.equal(headers.get('retry-after'), null);
   }
   await assertServes();
-});
-
-test('engines that fail before the first token: others are tried, the receipt shows each', async () => {
-  const answer = await streamChat(stack.url, { messages: [user('once bad')] });
-  assertCleanEnd(answer);
-  const id = answer.headers['x-stator-receipt'];
-  const { body } = await get<Receipt>(`${stack.url}/stator/v1/receipts/${id}`);
-  // Each worker fails its first time: the third attempt is a second one on the first worker.
-  const workers = body.attempts.map(({ worker }) => worker);
-  assert.equal(workers.length, 3);
-  assert.notEqual(workers[1], workers[0]);
-  assert.equal(answer.text, 'Good again.');
 });
 
 for (const kind of ['cut', 'reset', 'error']) {

@@ -40,11 +40,13 @@ export class Circuit {
     return this.#state === 'open' ? this.#untilUs : undefined;
   }
 
-  failed(nowUs: number): void {
+  /** `mayOpen`: enough others stay. */
+  failed(nowUs: number, mayOpen = true): void {
     this.#count(1);
     this.#answersInRow = 0;
     const isBroken = this.#outcomes >= OUTCOMES_MIN && this.#failedShare > FAILED_SHARE;
-    if (this.#state === 'halfOpen' || (this.#state === 'closed' && isBroken)) this.#open(nowUs);
+    const opens = this.#state === 'closed' && isBroken && mayOpen;
+    if (this.#state === 'halfOpen' || opens) this.#open(nowUs);
   }
 
   answered(): void {

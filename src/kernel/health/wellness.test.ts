@@ -29,6 +29,25 @@ test('a worker whose requests fail gets none, is asked for one token, then gets 
   assert.equal(fleet.fitness('a'), 'fit');
 });
 
+test('what fails everywhere shuts no more than half of a fleet, and never the only worker', () => {
+  const fleet = new Fleet(4);
+  const names = ['a', 'b', 'c', 'd'];
+  for (let i = 0; i < 5; i++) {
+    for (const name of names) {
+      if (fleet.fitness(name) === 'fit') fleet.fails(fleet.asks(name));
+    }
+  }
+  assert.deepEqual(names.map((name) => fleet.fitness(name)).sort(), [
+    'fit',
+    'fit',
+    'unfit',
+    'unfit',
+  ]);
+  const one = new Fleet(1);
+  for (let i = 0; i < 10; i++) one.fails(one.asks('a'));
+  assert.equal(one.fitness('a'), 'fit');
+});
+
 test('one of eight ten times slower is set aside, what runs there moves, and later it is tried again', () => {
   const fleet = new Fleet(8);
   const itlUs = (worker: string) => (worker === 'c' ? 30_000 : 3000);

@@ -1,6 +1,7 @@
 /**
  * Who is well enough to be sent requests: circuits that open where most fail, and workers set aside that
- * are much slower than their like. Never more than a third of a fleet is set aside for being slow, and a
+ * are much slower than their like. Circuits of more than half of a fleet are never open: what fails
+ * everywhere is no worker's fault. Never more than a third of a fleet is set aside for being slow, and a
  * fleet of two has no like to compare with.
  *
  *   fit ──most fail, or far too slow──► unfit ──after a while──► trial ──one answer──► fit
@@ -15,6 +16,8 @@ import { Circuit } from './circuit.ts';
 import { Retries } from './retries.ts';
 import { Speeds } from './speeds.ts';
 
+/** Circuits of no more than so many of a fleet are open at once. */
+const SHUT_SHARE_MAX = 1 / 2;
 const SLOW_SHARE_MAX = 1 / 3;
 const ASIDE_US_MIN = 10_000_000;
 const ASIDE_US_MAX = 300_000_000;
@@ -84,8 +87,12 @@ export class Wellness {
 
   /** What it was sent failed by its own fault. */
   #failed(nowUs: number, worker: WorkerId): void {
-    if (this.#parts.workers.get(worker) === undefined) return;
-    this.#patient(worker).circuit.failed(nowUs);
+    const state = this.#parts.workers.get(worker);
+    if (state === undefined) return;
+    // One request that every engine fails at must not shut them all.
+    const like = this.#like(state);
+    const shut = like.filter((one) => this.#isShut(one)).length;
+    this.#patient(worker).circuit.failed(nowUs, shut + 1 <= like.length * SHUT_SHARE_MAX);
     this.#set(worker);
   }
 
@@ -165,6 +172,11 @@ export class Wellness {
       .serving(worker.models[0])
       .filter((other) => other.worker.class === worker.class)
       .map((other) => other.worker.id);
+  }
+
+  #isShut(worker: WorkerId): boolean {
+    const state = this.#patients.get(worker)?.circuit.state ?? 'closed';
+    return state !== 'closed';
   }
 
   #patient(worker: WorkerId): Patient {
