@@ -157,7 +157,8 @@ test('formats, calls, several answers and log probabilities are vLLM’s to keep
   const [call] = called.message.tool_calls ?? [];
   assert.equal(call.function.name, 'weather');
   assert.ok(['Paris', 'Rome'].includes(JSON.parse(call.function.arguments).city));
-  const several = await ask({ n: 3, max_tokens: 4, logprobs: true, top_logprobs: 2 });
+  const sampled = { n: 3, max_tokens: 4, temperature: 1, seed: 1 };
+  const several = await ask({ ...sampled, logprobs: true, top_logprobs: 2 });
   assert.equal(several.choices.length, 3);
   for (const { logprobs } of several.choices) {
     assert.equal(logprobs?.content.length, 4);
