@@ -168,5 +168,6 @@ function lost(error: unknown): GatewayError {
     problem === undefined
       ? 'The engine could not be reached or broke off.'
       : `The engine cannot be trusted: ${problem}.`;
-  return new GatewayError('engine_lost', sentence, { cause: error });
+  const isUnreached = code === 'ECONNREFUSED' || code === 'UND_ERR_CONNECT_TIMEOUT';
+  return new GatewayError('engine_lost', sentence, { cause: error, isUnreached });
 }

@@ -102,7 +102,8 @@ function whyAborted({ reason }: AbortSignal): GatewayError {
 }
 
 /** What an engine refuses because of the request says nothing about the engine. */
-function whyFailed({ code }: GatewayError): Extract<Fact, { kind: 'failed' }>['why'] {
+function whyFailed({ code, isUnreached }: GatewayError): Extract<Fact, { kind: 'failed' }>['why'] {
+  if (isUnreached) return 'unreached';
   return FAULTS.has(code) ? 'engine' : undefined;
 }
 

@@ -37,16 +37,19 @@ export class GatewayError extends Error {
   /** Which field of the request is wrong, where one is. */
   readonly param: string | undefined;
   readonly retryAfterUs: number | undefined;
+  /** Nothing of the request came to the engine: there was nobody. */
+  readonly isUnreached: boolean;
 
   constructor(
     code: ErrorCode,
     sentence: string,
-    more: { param?: string; retryAfterUs?: number; cause?: unknown } = {},
+    more: { param?: string; retryAfterUs?: number; cause?: unknown; isUnreached?: boolean } = {},
   ) {
     super(sentence, { cause: more.cause });
     this.code = code;
     this.param = more.param;
     this.retryAfterUs = more.retryAfterUs;
+    this.isUnreached = more.isUnreached === true;
   }
 
   get status(): number {

@@ -31,8 +31,11 @@ export type Fact =
       request: RequestId;
       worker: WorkerId;
       retry: boolean;
-      /** `engine`: its worker's own fault; `moved`: it was asked to go elsewhere; undefined: neither. */
-      why?: 'engine' | 'moved' | undefined;
+      /**
+       * `engine`: its worker's own fault; `unreached`: there was nobody; `moved`: it was asked to go
+       * elsewhere; undefined: none of these.
+       */
+      why?: 'engine' | 'unreached' | 'moved' | undefined;
       /** Tokens of the answer that its client has: the next worker gets them as prompt. */
       saidTokens?: number | undefined;
     }

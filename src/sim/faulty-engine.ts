@@ -81,7 +81,9 @@ export class FaultyEngine implements Engine {
   async #answers(signal: AbortSignal): Promise<void> {
     if (this.#hang !== undefined) await Promise.race([this.#hang, aborted(signal)]);
     if (!this.#death.signal.aborted) return;
-    throw new GatewayError('engine_lost', 'The engine could not be reached or broke off.');
+    throw new GatewayError('engine_lost', 'The engine could not be reached.', {
+      isUnreached: true,
+    });
   }
 }
 

@@ -1,6 +1,6 @@
 /**
  * Who is tried again where a worker failed. A placement that brought its answer on does not count against
- * a request, and one that had to make room does not either: what counts is failing without a token.
+ * a request, nor does one that had to make room or met nobody: what counts is failing without a token.
  */
 import type { Fact, Order } from '../../model/kernel-io.ts';
 import type { Book } from '../book.ts';
@@ -29,7 +29,9 @@ export class Retries {
     const { saidTokens: told = 0 } = waiter;
     const saidTokens = Math.max(told, fact.saidTokens ?? 0);
     const attempt = waiter.attempt + 1;
-    const inVain = fact.why === 'moved' || saidTokens > told ? 0 : (waiter.inVain ?? 0) + 1;
+    const isNew = fact.why === 'moved' || saidTokens > told;
+    const isTry = fact.why !== 'unreached';
+    const inVain = isNew ? 0 : (waiter.inVain ?? 0) + (isTry ? 1 : 0);
     const { request } = waiter;
     if (inVain >= this.#attemptsMax) {
       orders.push(refusal.spent(request, inVain));

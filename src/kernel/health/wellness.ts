@@ -26,6 +26,8 @@ const STEPS_MIN = 4;
 /** Shorter prompts say more about their way than about their worker. */
 const PREFILL_US_MIN = 20_000;
 
+const FAULTS: ReadonlySet<Told<'failed'>['why']> = new Set(['engine', 'unreached']);
+
 type Told<Kind extends Fact['kind']> = Extract<Fact, { kind: Kind }>;
 
 interface Patient {
@@ -59,7 +61,7 @@ export class Wellness {
       case 'finished':
         return this.#finished(nowUs, fact, orders);
       case 'failed':
-        return fact.why === 'engine' ? this.#failed(nowUs, fact.worker) : undefined;
+        return FAULTS.has(fact.why) ? this.#failed(nowUs, fact.worker) : undefined;
       case 'probed':
         return this.#probed(nowUs, fact);
       case 'workerJoined':
