@@ -1,5 +1,4 @@
 /** llama.cpp's own server, which somebody else runs: asked for its properties, its model and what its slots allow. */
-
 import { UPSTREAM_DEFAULTS } from '../model/fleet-config.ts';
 import type { WorkerId } from '../model/ids.ts';
 import type { Finding } from '../model/worker.ts';

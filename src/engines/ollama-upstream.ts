@@ -10,8 +10,9 @@ import {
   looseText,
 } from '../wire/upstream-json.ts';
 import type { EngineHttp } from './http.ts';
-import { connect, introductionOf, isNobodyThere, modelAmong } from './introduction.ts';
+import { connect, introductionOf, modelAmong } from './introduction.ts';
 import { type OllamaDialect, OllamaEngine } from './ollama.ts';
+import { Presence } from './presence.ts';
 import type { UpstreamGiven } from './upstream-given.ts';
 
 const SILENCE_US = 10_000_000;
@@ -22,17 +23,17 @@ export class OllamaUpstream implements Upstream {
   readonly #given: UpstreamGiven;
   readonly #http: EngineHttp;
   #known: { introduction: Introduction; dialect: OllamaDialect } | undefined;
-  /** How often nobody was there behind somebody: whoever comes then is another. */
-  #absences = 0;
+  /** Whoever comes behind nobody is another. */
+  readonly #presence: Presence;
 
   constructor(given: UpstreamGiven) {
     this.#given = given;
     this.#http = connect(given, { silenceUsMax: SILENCE_US });
+    this.#presence = new Presence(this.#http, '/api/version');
   }
 
   async introduce(): Promise<Introduction> {
-    const version = await this.#version();
-    const run = `${version} ${this.#absences}`;
+    const { version, run } = await this.#presence.ask();
     if (this.#known?.introduction.run === run) return this.#known.introduction;
     const { config } = this.#given;
     const { models } = looseObject(await this.#http.json('GET', '/api/tags'));
@@ -64,19 +65,6 @@ export class OllamaUpstream implements Upstream {
 
   close(): void {
     this.#http.close();
-  }
-
-  async #version(): Promise<string> {
-    try {
-      const { version } = looseObject(await this.#http.json('GET', '/api/version'));
-      return looseText(version);
-    } catch (error) {
-      if (this.#known !== undefined && isNobodyThere(error)) {
-        this.#absences++;
-        this.#known = undefined;
-      }
-      throw error;
-    }
   }
 }
 

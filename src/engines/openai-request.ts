@@ -1,10 +1,24 @@
 /** A job as OpenAI's chat completions take it, with what nearly every engine beside OpenAI takes too. */
 import { GatewayError } from '../model/error.ts';
-import type { Chat, Format } from '../model/request.ts';
+import type { Chat, Format, Sampling } from '../model/request.ts';
 import type { Job } from '../ports.ts';
 import { chatFields } from '../wire/openai-upstream.ts';
 
 export type Fields = Record<string, unknown>;
+
+/** All of it is said, or a server would sample as its model's own configuration has it. */
+export function samplingFields(sampling: Sampling): Fields {
+  return {
+    temperature: sampling.temperature,
+    top_p: sampling.topP,
+    top_k: sampling.topK,
+    min_p: sampling.minP,
+    repetition_penalty: sampling.repetitionPenalty,
+    frequency_penalty: sampling.frequencyPenalty,
+    presence_penalty: sampling.presencePenalty,
+    seed: sampling.seed,
+  };
+}
 
 /** Of any prompt; `undefined` fields are left out. */
 export function answerFields(job: Job, model: string): Fields {

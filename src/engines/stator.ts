@@ -1,5 +1,4 @@
 /** Our own worker over HTTP: vLLM's dialect with token-id prompts, plus KV control and reports. */
-import { GatewayError } from '../model/error.ts';
 import type { WorkerId } from '../model/ids.ts';
 import type { Part } from '../model/part.ts';
 import { KV_SECRET_HEADER } from '../model/worker.ts';
@@ -10,6 +9,7 @@ import { chatFields, UpstreamReader } from '../wire/openai-upstream.ts';
 import { formatFields } from '../wire/shape.ts';
 import { EngineHttp, type EngineTrust } from './http.ts';
 import { jsonWithIds } from './id-list.ts';
+import { embeddingInput, samplingFields } from './openai-request.ts';
 import { PartStream } from './part-stream.ts';
 import { StatorKv } from './stator-kv.ts';
 
@@ -48,7 +48,7 @@ export class StatorEngine implements Engine {
   }
 
   async embed(job: Job, signal: AbortSignal): Promise<Embedding> {
-    const input = inputOf(job);
+    const input = embeddingInput(job);
     const body = { model: job.model, input, encoding_format: 'base64', cache_salt: saltOf(job) };
     return readEmbedding(await this.#http.json('POST', '/v1/embeddings', body, signal));
   }
@@ -81,14 +81,7 @@ function requestOf(job: Job): { path: string; body: Record<string, unknown> | Ui
     model: job.model,
     stream: true,
     stream_options: { include_usage: true },
-    temperature: sampling.temperature,
-    top_p: sampling.topP,
-    top_k: sampling.topK,
-    min_p: sampling.minP,
-    repetition_penalty: sampling.repetitionPenalty,
-    frequency_penalty: sampling.frequencyPenalty,
-    presence_penalty: sampling.presencePenalty,
-    seed: sampling.seed,
+    ...samplingFields(sampling),
     max_tokens: outputTokensMax,
     stop: job.stop.length > 0 ? job.stop : undefined,
     cache_salt: saltOf(job),
@@ -121,12 +114,6 @@ function requestOf(job: Job): { path: string; body: Record<string, unknown> | Ui
 
 function forcedOf({ forcedOutput }: Job): string | number[] | undefined {
   return forcedOutput instanceof Uint32Array ? Array.from(forcedOutput) : forcedOutput;
-}
-
-function inputOf({ prompt }: Job): string | number[] {
-  if (prompt.kind === 'tokens') return Array.from(prompt.ids);
-  if (prompt.kind === 'text') return prompt.text;
-  throw new GatewayError('invalid_request', 'Only text or token ids can be embedded.');
 }
 
 function saltOf({ cacheSalt }: Job): string | undefined {

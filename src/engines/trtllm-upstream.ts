@@ -7,14 +7,8 @@ import type { Finding } from '../model/worker.ts';
 import type { Engine, FeedAddress, Introduction, Upstream } from '../ports.ts';
 import { looseCount, looseList, looseObject, looseText } from '../wire/upstream-json.ts';
 import type { EngineHttp } from './http.ts';
-import {
-  compare,
-  connect,
-  introductionOf,
-  isNobodyThere,
-  modelAmong,
-  tokenizerFinding,
-} from './introduction.ts';
+import { compare, connect, introductionOf, modelAmong, tokenizerFinding } from './introduction.ts';
+import { Presence } from './presence.ts';
 import { type TrtllmDialect, TrtllmEngine } from './trtllm.ts';
 import type { UpstreamGiven } from './upstream-given.ts';
 
@@ -35,17 +29,17 @@ export class TrtllmUpstream implements Upstream {
   readonly #given: UpstreamGiven;
   readonly #http: EngineHttp;
   #known: { introduction: Introduction; dialect: TrtllmDialect } | undefined;
-  /** How often nobody was there behind somebody: whoever comes then is another. */
-  #absences = 0;
+  /** Whoever comes behind nobody is another. */
+  readonly #presence: Presence;
 
   constructor(given: UpstreamGiven) {
     this.#given = given;
     this.#http = connect(given, { silenceUsMax: SILENCE_US });
+    this.#presence = new Presence(this.#http, '/version');
   }
 
   async introduce(): Promise<Introduction> {
-    const version = await this.#version();
-    const run = `${version} ${this.#absences}`;
+    const { version, run } = await this.#presence.ask();
     if (this.#known?.introduction.run === run) return this.#known.introduction;
     const { data } = looseObject(await this.#http.json('GET', '/v1/models'));
     const names = looseList(data).map((entry) => looseText(looseObject(entry).id));
@@ -86,19 +80,6 @@ export class TrtllmUpstream implements Upstream {
 
   close(): void {
     this.#http.close();
-  }
-
-  async #version(): Promise<string> {
-    try {
-      const { version } = looseObject(await this.#http.json('GET', '/version'));
-      return looseText(version);
-    } catch (error) {
-      if (this.#known !== undefined && isNobodyThere(error)) {
-        this.#absences++;
-        this.#known = undefined;
-      }
-      throw error;
-    }
   }
 
   async #fields(): Promise<Pick<TrtllmDialect, 'completion' | 'chat'>> {

@@ -8,6 +8,7 @@ import { chatFields } from '../wire/openai-upstream.ts';
 import { formatFields } from '../wire/shape.ts';
 import { constraintOf } from './grammar/constraint.ts';
 import { jsonWithIds } from './id-list.ts';
+import { samplingFields } from './openai-request.ts';
 
 export interface VllmDialect {
   /** Its name of the model. */
@@ -74,14 +75,7 @@ function fieldsOf(job: Job, dialect: VllmDialect): Record<string, unknown> {
     model: job.adapter ?? model,
     stream: true,
     stream_options: { include_usage: true },
-    temperature: sampling.temperature,
-    top_p: sampling.topP,
-    top_k: sampling.topK,
-    min_p: sampling.minP,
-    repetition_penalty: sampling.repetitionPenalty,
-    frequency_penalty: sampling.frequencyPenalty,
-    presence_penalty: sampling.presencePenalty,
-    seed: sampling.seed,
+    ...samplingFields(sampling),
     max_tokens: job.outputTokensMax,
     stop: job.stop.length > 0 ? job.stop : undefined,
     cache_salt: job.cacheSalt === '' ? undefined : job.cacheSalt,

@@ -62,7 +62,7 @@ test('the same is the same thread, whatever its fields’ order, and another is 
 
 test('what its worker answered is told, and what is kept is held against the kernel’s wishes', async () => {
   const rig = new Rig();
-  const body = { model: 'm', messages: [] };
+  const body = { model: 'm', messages: [{ role: 'user', content: 'a' }] };
   const kept = await rig.warm(body);
   assert.ok('session' in kept);
   assert.deepEqual([kept.answer, kept.keptUntil], ['accepted', new Date(60_000).toISOString()]);
@@ -77,10 +77,14 @@ test('what its worker answered is told, and what is kept is held against the ker
   assert.deepEqual([plain.answer, plain.keptUntil], [null, null]);
 });
 
+test('a body with nothing to compute is refused in a sentence', async () => {
+  await assert.rejects(new Rig().warm({ model: 'm' }), /nothing to compute ahead/);
+});
+
 test('a refusal comes back as the API gave it', async () => {
   const rig = new Rig();
   rig.status = 404;
-  const refused = await rig.warm({ model: 'nobody', messages: [] });
+  const refused = await rig.warm({ model: 'nobody', messages: [{ role: 'user', content: 'a' }] });
   assert.ok('refused' in refused);
   assert.equal(refused.refused.status, 404);
 });

@@ -122,6 +122,11 @@ function shapeOf({ system, input, instructions }: Json): Shape {
 function askedOf(body: Json, { conversation, fields }: Shape): Json {
   const said = body[conversation];
   const turns = typeof said === 'string' ? [user(said)] : optionalList(said, conversation);
+  const { system, instructions, tools } = body;
+  if (turns.length === 0 && [system, instructions, tools].every((one) => one === undefined)) {
+    const sentence = 'There is nothing to compute ahead: give messages, a system prompt or tools.';
+    throw new GatewayError('invalid_request', sentence, { param: conversation });
+  }
   const last = turns.at(-1) as { role?: unknown } | undefined;
   const ends = last?.role === 'user' || last?.role === 'tool';
   const kept = Object.entries(body).filter(([name]) => !LEFT_OUT.includes(name));
