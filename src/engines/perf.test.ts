@@ -75,6 +75,23 @@ test('chunks are whole tiles, and a short remainder joins the chunk before it', 
   assert.ok(last >= 64, `a chunk of ${last} tokens is slower than its share`);
 });
 
+test('less than a tile takes computed tokens along where the tile is sooner done', () => {
+  const pace = new FixedPace(CURVE);
+  const again = (position: number, left: number, max = 512) =>
+    pace.againTokens({ position, left, max });
+  assert.equal(again(8000, 48), 16, '48 alone take 15 ms, the tile 10');
+  assert.equal(again(8000, 8), 0, '8 alone take 3 ms');
+  assert.equal(again(500, 48), 0, 'early there is little to attend to');
+  assert.deepEqual([again(8000, 1), again(8000, 64), again(8000, 300)], [0, 0, 0]);
+  assert.deepEqual(
+    [again(10, 48), again(8000, 48, 50)],
+    [0, 0],
+    'there are no such tokens, or no room',
+  );
+  const flat = new FixedPace({ ...CURVE, perLooseContextUs: CURVE.perTokenContextUs });
+  assert.equal(flat.againTokens({ position: 8000, left: 63, max: 512 }), 0);
+});
+
 test('where a tile is too long for its step, blocks are taken only if they are much shorter', () => {
   const alone = { count: 0, contextTokens: 0 };
   const at = { position: 16_000, left: 5000, max: 512 };
