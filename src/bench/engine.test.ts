@@ -5,8 +5,7 @@ import { FixedPace } from '../engines/perf.ts';
 import { RunnerSimulated, SimulatedMemory } from '../engines/runner-simulated.ts';
 import type { WorkerId } from '../model/ids.ts';
 import type { Clock } from '../ports.ts';
-import { ModelTokens } from '../tokens/model-tokens.ts';
-import { toyVocabulary } from '../tokens/toy-vocabulary.test.ts';
+import { toyTokens } from '../tokens/toy-tokens.test.ts';
 import { benchEngine } from './engine.ts';
 import type { BenchEngine } from './engine-driver.ts';
 import { RunnerWatch } from './runner-watch.ts';
@@ -74,15 +73,7 @@ function run(first: BenchEngine, restart: () => BenchEngine) {
 }
 
 function start(given: { hostBlocks: number; withFiles: boolean }): BenchEngine {
-  const built = ModelTokens.build({
-    vocabulary: toyVocabulary(),
-    model: 'toy',
-    fingerprint: 'f',
-    blockTokens: BLOCK,
-    now: () => new Date(0),
-  });
-  assert.ok(built.kind !== 'unsupported');
-  const { tokens } = built;
+  const tokens = toyTokens({ blockTokens: BLOCK });
   const memory = new SimulatedMemory(SLOTS, {
     seed: 1,
     blockTokens: BLOCK,

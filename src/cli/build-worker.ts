@@ -32,6 +32,7 @@ import { EventPublisher, KV_TOPIC } from '../worker/events.ts';
 import { checkTokens, type TokenCheck } from '../worker/token-check.ts';
 import { diskBlocks, layoutOf, modelledDisk, type OpenDisk, openDisk } from './disk.ts';
 import { type LoadedModel, loadModel } from './load-model.ts';
+import { whyUnreadable } from './unreadable.ts';
 import { VERSION } from './version.ts';
 
 export interface BuiltWorker {
@@ -298,11 +299,17 @@ function scripted(
 
 /** Throws one sentence where the file is no script. */
 function readScript(path: string): Script {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new Error(`The script ${path} ${whyUnreadable(error)}.`);
+  }
   let input: unknown;
   try {
-    input = JSON.parse(readFileSync(path, 'utf8'));
+    input = JSON.parse(text);
   } catch (error) {
-    throw new Error(`The script ${path} cannot be read: ${(error as Error).message}.`);
+    throw new Error(`The script ${path} is not JSON: ${(error as Error).message}.`);
   }
   const parsed = parseConfig(Script, input);
   if (parsed.kind === 'ok') return parsed.value;

@@ -10,6 +10,7 @@ import type { Profile } from '../sim/profile.ts';
 import { Complaint } from './complaint.ts';
 import { type EngineFlags, PinnedStack } from './pinned-stack.ts';
 import { ProgressLine } from './progress.ts';
+import { whyUnreadable } from './unreadable.ts';
 
 export interface FitFlags extends EngineFlags {
   fit?: string;
@@ -39,7 +40,7 @@ function fromFile(file: string, out: string, otherwise: Profile): Fitted {
   try {
     text = readFileSync(file, 'utf8');
   } catch (error) {
-    throw new Complaint(`${file} cannot be read: ${(error as Error).message}.`, 2);
+    throw new Complaint(`${file} ${whyUnreadable(error)}.`, 2);
   }
   try {
     return fitProfile(readObserved(basename(file), text), {

@@ -4,13 +4,12 @@
  */
 import { Lru } from '../base/lru.ts';
 import { GatewayError } from '../model/error.ts';
-import type { WorkerId } from '../model/ids.ts';
 import type { Part } from '../model/part.ts';
 import type { Chat } from '../model/request.ts';
-import type { Embedding, Engine, Job } from '../ports.ts';
+import type { Embedding, Job } from '../ports.ts';
 import { type Block, messagesFields, type ThinkingStyle } from '../wire/anthropic-upstream.ts';
 import { AnthropicReader } from '../wire/anthropic-upstream-reader.ts';
-import type { EngineHttp } from './http.ts';
+import { HostedEngine, type HostedGiven } from './hosted.ts';
 import { type Fields, refuseForced } from './openai-request.ts';
 import { PartStream } from './part-stream.ts';
 import { RefusedFields } from './refused-fields.ts';
@@ -45,67 +44,34 @@ export class AnthropicManners {
   }
 }
 
-export class AnthropicEngine implements Engine {
-  readonly worker: WorkerId;
-  readonly #http: EngineHttp;
-  readonly #model: string;
-  readonly #outputTokensMax: number;
-  readonly #manners: AnthropicManners;
-  readonly #healthy: () => Promise<boolean>;
+interface AnthropicGiven extends HostedGiven<AnthropicManners> {
+  /** Asked for where a client says nothing: the API wants a number. */
+  outputTokensMax: number;
+}
 
-  constructor(given: {
-    worker: WorkerId;
-    http: EngineHttp;
-    /** Its name of the model. */
-    model: string;
-    /** Asked for where a client says nothing: the API wants a number. */
-    outputTokensMax: number;
-    manners: AnthropicManners;
-    healthy: () => Promise<boolean>;
-  }) {
-    this.worker = given.worker;
-    this.#http = given.http;
-    this.#model = given.model;
-    this.#outputTokensMax = given.outputTokensMax;
-    this.#manners = given.manners;
-    this.#healthy = given.healthy;
-  }
-
+export class AnthropicEngine extends HostedEngine<AnthropicGiven> {
   generate(job: Job, signal: AbortSignal): AsyncIterable<Part> {
     const chat = chatOf(job);
-    const { thoughts } = this.#manners;
+    const { http, manners } = this.given;
+    const { thoughts } = manners;
     const ask = () => {
       const reader = new AnthropicReader((id, blocks) => thoughts.set(id, blocks));
-      const events = this.#http.stream('/v1/messages', this.#body(job, chat), signal);
+      const events = http.stream('/v1/messages', this.#body(job, chat), signal);
       return new PartStream(events, ({ data }) => reader.read(data));
     };
-    return new TaughtParts(ask, (refusal) => this.#manners.learn(refusal));
+    return new TaughtParts(ask, (refusal) => manners.learn(refusal));
   }
 
   async embed(): Promise<Embedding> {
     throw new GatewayError('invalid_request', `${NAME} makes no embeddings.`, { param: 'model' });
   }
 
-  /** Its cache is not ours to empty, and whoever empties ours means those. */
-  async resetCache(): Promise<void> {}
-
-  healthy(): Promise<boolean> {
-    return this.#healthy();
-  }
-
-  /** It does not tell. */
-  async report(): Promise<undefined> {
-    return undefined;
-  }
-
-  close(): void {
-    this.#http.close();
-  }
-
   #body(job: Job, chat: Chat): Fields {
     const { sampling, stop, shape } = job;
-    const { refused, thinking, thoughts } = this.#manners;
-    const asked = job.outputTokensMax ?? this.#outputTokensMax;
+    const { temperature = 1, topP = 1, topK = 0 } = sampling;
+    const { model, manners } = this.given;
+    const { refused, thinking, thoughts } = manners;
+    const asked = job.outputTokensMax ?? this.given.outputTokensMax;
     const outputTokensMax = Math.min(asked, refused.outputTokensMax ?? asked);
     const isOne = shape.oneCall === true || (shape.format?.kind === 'calls' && !shape.format.many);
     const { output_config: effort, ...fields } = messagesFields(chat, {
@@ -115,7 +81,7 @@ export class AnthropicEngine implements Engine {
     });
     const format = formatOf(job);
     const body = {
-      model: this.#model,
+      model,
       max_tokens: outputTokensMax,
       stream: true,
       ...fields,
@@ -124,9 +90,9 @@ export class AnthropicEngine implements Engine {
       // Beside thinking a model takes none of these.
       ...(fields.thinking === undefined && {
         // Theirs ends at 1, and goes with no other.
-        ...(sampling.temperature !== 1 && { temperature: Math.min(1, sampling.temperature) }),
-        ...(sampling.topP !== 1 && sampling.temperature === 1 && { top_p: sampling.topP }),
-        ...(sampling.topK > 0 && { top_k: sampling.topK }),
+        ...(temperature !== 1 && { temperature: Math.min(1, temperature) }),
+        ...(topP !== 1 && temperature === 1 && { top_p: topP }),
+        ...(topK > 0 && { top_k: topK }),
       }),
     };
     return refused.without(body);

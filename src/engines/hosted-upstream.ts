@@ -103,7 +103,7 @@ abstract class HostedUpstream implements Upstream {
   #keyFinding(): Finding {
     const { key, keyEnv } = this.given.config;
     const check = 'key';
-    if (key !== undefined) return { check, well: true, says: 'sent, and taken' };
+    if (key !== undefined) return { check, well: true, says: 'sent with each question' };
     if (keyEnv === undefined) return { check, well: true, says: 'none, and none was asked for' };
     const says = `the environment variable ${keyEnv} is empty, so that no key is sent`;
     return { check, well: false, says };
@@ -167,7 +167,7 @@ function keyless(refusal: Refusal, key: string | undefined): GatewayError {
   const body = key === undefined ? refusal.body : refusal.body.replaceAll(key, '…');
   if (refusal.status !== 403) return refusalOf({ ...refusal, body });
   return new GatewayError(
-    'engine_failed',
+    'engine_denied',
     'The engine answered 403: the key it is sent may not use this model; mend key: of this worker.',
   );
 }

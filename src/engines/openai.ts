@@ -4,12 +4,11 @@
  */
 import { createHash } from 'node:crypto';
 import type { GatewayError } from '../model/error.ts';
-import type { WorkerId } from '../model/ids.ts';
 import type { Part } from '../model/part.ts';
-import type { Embedding, Engine, Job } from '../ports.ts';
+import type { Embedding, Job } from '../ports.ts';
 import { readEmbedding } from '../wire/openai-embeddings.ts';
 import { UpstreamReader } from '../wire/openai-upstream.ts';
-import type { EngineHttp } from './http.ts';
+import { HostedEngine, type HostedGiven } from './hosted.ts';
 import {
   answerFields,
   chatRequest,
@@ -52,81 +51,47 @@ export class OpenaiManners {
   }
 }
 
-export class OpenaiEngine implements Engine {
-  readonly worker: WorkerId;
-  readonly #http: EngineHttp;
-  readonly #model: string;
-  readonly #manners: OpenaiManners;
-  readonly #healthy: () => Promise<boolean>;
-
-  constructor(given: {
-    worker: WorkerId;
-    http: EngineHttp;
-    /** Its name of the model. */
-    model: string;
-    manners: OpenaiManners;
-    healthy: () => Promise<boolean>;
-  }) {
-    this.worker = given.worker;
-    this.#http = given.http;
-    this.#model = given.model;
-    this.#manners = given.manners;
-    this.#healthy = given.healthy;
-  }
-
+export class OpenaiEngine extends HostedEngine<HostedGiven<OpenaiManners>> {
   generate(job: Job, signal: AbortSignal): AsyncIterable<Part> {
     refuseForced(job, NAME);
     refuseFormat(job, NAME);
+    const { http, manners } = this.given;
     const ask = () => {
       const { path, body } = this.#request(job);
       const reader = new UpstreamReader(job.shape.choices);
-      const events = this.#http.stream(path, body, signal);
+      const events = http.stream(path, body, signal);
       return new PartStream(events, ({ data }) => reader.read(data));
     };
-    return new TaughtParts(ask, (refusal) => this.#manners.learn(refusal));
+    return new TaughtParts(ask, (refusal) => manners.learn(refusal));
   }
 
   async embed(job: Job, signal: AbortSignal): Promise<Embedding> {
-    const body = { model: this.#model, input: embeddingInput(job), encoding_format: 'base64' };
-    return readEmbedding(await this.#http.json('POST', '/v1/embeddings', body, signal));
-  }
-
-  /** Its cache is not ours to empty, and whoever empties ours means those. */
-  async resetCache(): Promise<void> {}
-
-  healthy(): Promise<boolean> {
-    return this.#healthy();
-  }
-
-  /** It does not tell. */
-  async report(): Promise<undefined> {
-    return undefined;
-  }
-
-  close(): void {
-    this.#http.close();
+    const { http, model } = this.given;
+    const body = { model, input: embeddingInput(job), encoding_format: 'base64' };
+    return readEmbedding(await http.json('POST', '/v1/embeddings', body, signal));
   }
 
   #request(job: Job): { path: string; body: Fields } {
     const { prompt } = job;
+    const { model, manners } = this.given;
     if (prompt.kind === 'chat') {
-      const { chat_template_kwargs: _, ...fields } = chatRequest(job, prompt.chat, this.#model);
+      const { chat_template_kwargs: _, ...fields } = chatRequest(job, prompt.chat, model);
       const variables = prompt.chat.templateArguments;
       const body = this.#polite({
         ...fields,
         ...(variables !== undefined && { chat_template_kwargs: variables }),
         prompt_cache_key: cacheKeyOf(job),
       });
-      if (!this.#manners.seesReasoning) body.messages = withoutReasoning(body.messages);
+      if (!manners.seesReasoning) body.messages = withoutReasoning(body.messages);
       return { path: '/v1/chat/completions', body };
     }
-    const fields = { ...answerFields(job, this.#model), logprobs: job.shape.logprobs };
+    const fields = { ...answerFields(job, model), logprobs: job.shape.logprobs };
     const text = prompt.kind === 'text' ? prompt.text : Array.from(prompt.ids);
     return { path: '/v1/completions', body: { ...this.#polite(fields), prompt: text } };
   }
 
   #polite(fields: Fields): Fields {
-    const { refused, hasNewLimit } = this.#manners;
+    const { refused, hasNewLimit } = this.given.manners;
     const { max_tokens: asked, ...body } = refused.without(fields);
     // What is as it would be anyway need not be said: some take no other value, and no mention of it.
     if (body.temperature === 1) delete body.temperature;

@@ -58,7 +58,7 @@ export function adminRoutes(parts: AdminParts): Map<string, Route> {
   open('GET /live', (call) => replyJson(call.reply, 200, { live: true }));
   open('GET /version', (call) => replyJson(call.reply, 200, { version }));
   // Claude Code asks these before it starts.
-  for (const pattern of ['HEAD /', 'HEAD /api/hello', 'GET /api/hello']) {
+  for (const pattern of ['HEAD /', 'GET /api/hello']) {
     open(pattern, (call) => replyJson(call.reply, 200, { server: 'stator', version }));
   }
   open('GET /v1/models', (call) => {

@@ -8,7 +8,7 @@ export type Handler = (call: Call) => Promise<void>;
 
 export type Route = (call: Call) => void | Promise<void>;
 
-/** Keys are `METHOD /path`; a `*` at the end of a path stands for the rest. */
+/** Keys are `METHOD /path`; a `*` at the end of a path stands for the rest. HEAD is asked of GET's, too. */
 export type Routes = ReadonlyMap<string, Route>;
 
 export function router(routes: Routes): Handler {
@@ -32,22 +32,32 @@ export function errorHeaders(requestId: string, error: GatewayError): Record<str
   return headers;
 }
 
-function replyError(call: Call, error: GatewayError): void {
+function replyError(call: Call, error: GatewayError, more: Record<string, string> = {}): void {
   const shape = call.path.startsWith('/v1/messages') ? anthropicError : openaiError;
-  replyJson(call.reply, error.status, shape(error), errorHeaders(call.requestId, error));
+  const headers = { ...errorHeaders(call.requestId, error), ...more };
+  replyJson(call.reply, error.status, shape(error), headers);
 }
 
 function find({ method, path }: Call, routes: Routes): Route {
+  const asked = routeAt(routes, method, path);
+  if (asked !== undefined) return asked;
+  const allow = METHODS.filter((one) => routeAt(routes, one, path) !== undefined).join(', ');
+  if (allow === '') {
+    throw new GatewayError('not_found', `There is nothing at ${path.slice(0, 200)}.`);
+  }
+  const sentence = `${path.slice(0, 200)} answers ${allow} only.`;
+  return (call) => replyError(call, new GatewayError('method_not_allowed', sentence), { allow });
+}
+
+/** Those that any route here answers. */
+const METHODS = ['GET', 'HEAD', 'POST', 'DELETE'];
+
+function routeAt(routes: Routes, method: string, path: string): Route | undefined {
   const exact = routes.get(`${method} ${path}`);
   if (exact !== undefined) return exact;
   for (const [pattern, route] of routes) {
     if (pattern.endsWith('*') && `${method} ${path}`.startsWith(pattern.slice(0, -1))) return route;
   }
-  const methods = [...routes.keys()]
-    .filter((pattern) => pattern.slice(pattern.indexOf(' ') + 1) === path)
-    .map((pattern) => pattern.slice(0, pattern.indexOf(' ')));
-  if (methods.length > 0) {
-    throw new GatewayError('method_not_allowed', `${path} answers ${methods.join(', ')} only.`);
-  }
-  throw new GatewayError('not_found', `There is nothing at ${path.slice(0, 200)}.`);
+  // Sockets send its head alone.
+  return method === 'HEAD' ? routeAt(routes, 'GET', path) : undefined;
 }

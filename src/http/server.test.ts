@@ -138,25 +138,6 @@ test('one connection serves one request after the other', async () => {
   assert.equal(sockets.size, 1);
 });
 
-test('unknown paths and methods are named; HEAD has headers and no body', async () => {
-  const port = await serve({
-    'HEAD /': (call) => replyJson(call.reply, 200, { a: 1 }),
-    'GET /a': (call) => replyJson(call.reply, 200, {}),
-    'POST /a': (call) => replyJson(call.reply, 200, {}),
-    'GET /b/*': (call) => replyJson(call.reply, 200, call.path),
-  });
-  const nowhere = await ask(port, { path: `/${'x'.repeat(5000)}` });
-  assert.equal(nowhere.status, 404);
-  assert.ok(errorOf(nowhere).message.length < 300);
-  const wrong = await ask(port, { method: 'DELETE', path: '/a?q=1' });
-  assert.deepEqual([wrong.status, errorOf(wrong).code], [405, 'method_not_allowed']);
-  assert.equal(errorOf(wrong).message, '/a answers GET, POST only.');
-  const head = await ask(port, { method: 'HEAD', path: '/' });
-  assert.deepEqual([head.status, head.text], [200, '']);
-  assert.equal((await ask(port, { path: '/b/c%2Fd/e' })).text, '"/b/c%2Fd/e"');
-  assert.equal((await ask(port, { path: '/b' })).status, 404);
-});
-
 test('no request line can stop the server', async () => {
   const port = await serve(ECHO);
   for (const target of [

@@ -117,7 +117,8 @@ function callOf(
 ): Call {
   const leaving = new AbortController();
   response.on('close', () => {
-    if (!response.writableFinished) leaving.abort();
+    // Whoever asked for the head has all of it, and what streams behind it need not go on.
+    if (!response.writableFinished || request.method === 'HEAD') leaving.abort();
   });
   const headers: Record<string, string | undefined> = {};
   for (const [name, value] of Object.entries(request.headers)) {
@@ -187,12 +188,15 @@ function hasBody({ headers }: IncomingMessage): boolean {
 class SocketReply implements Reply {
   readonly #response: ServerResponse;
   readonly #readerMsMax: number;
+  /** Nothing of a body may follow, which to the route is a GET's. */
+  readonly #isHeadOnly: boolean;
   /** Chunks of the answer get their frames here: one string a write costs the system less than three. */
   #isFraming = false;
 
   constructor(response: ServerResponse, readerMsMax: number) {
     this.#response = response;
     this.#readerMsMax = readerMsMax;
+    this.#isHeadOnly = response.req.method === 'HEAD';
   }
 
   get headSent(): boolean {
@@ -205,18 +209,21 @@ class SocketReply implements Reply {
     const { req } = response;
     const unread = hasBody(req) && !req.complete;
     const isStream = headers['content-type']?.startsWith('text/event-stream') === true;
-    this.#isFraming = isStream && req.httpVersion === '1.1';
+    this.#isFraming = isStream && req.httpVersion === '1.1' && !this.#isHeadOnly;
     response.writeHead(status, {
       ...headers,
       ...(unread && { connection: 'close' }),
       ...(this.#isFraming && { 'transfer-encoding': 'chunked' }),
     });
     if (this.#isFraming) response.chunkedEncoding = false;
+    if (this.#isHeadOnly) this.#finish();
   }
 
   write(data: string | Uint8Array): Promise<void> | undefined {
     const response = this.#response;
-    if (response.destroyed || response.write(this.#framed(data))) return undefined;
+    if (response.destroyed) return undefined;
+    // Of a head alone, until it is over.
+    if (!this.#isHeadOnly && response.write(this.#framed(data))) return undefined;
     return new Promise((resolve) => {
       const go = () => {
         response.off('drain', go);
@@ -233,6 +240,10 @@ class SocketReply implements Reply {
   }
 
   end(text?: string | Uint8Array): void {
+    if (!this.#isHeadOnly) this.#finish(text);
+  }
+
+  #finish(text?: string | Uint8Array): void {
     const response = this.#response;
     // Nobody waits any more for this client to read: the socket must not, either.
     response.setTimeout(this.#readerMsMax, () => {

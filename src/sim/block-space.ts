@@ -32,6 +32,11 @@ export class BlockSpace {
     return this.#capacity;
   }
 
+  /** All that were ever opened are smaller than this. */
+  get size(): number {
+    return this.#size;
+  }
+
   /** `count` blocks in a row with new hashes: the first of them. */
   open(count: number): number {
     let index = this.#free.get(count)?.pop();

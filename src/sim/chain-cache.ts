@@ -256,7 +256,8 @@ export class ChainCache {
 
   check(): void {
     let [device, pinned, host] = [0, 0, 0];
-    for (let block = 0; block < this.#place.length; block++) {
+    this.#grow();
+    for (let block = 0; block < this.#space.size; block++) {
       if (this.#place[block] === DEVICE) device++;
       if (this.#place[block] === HOST) host++;
       if (this.#pins[block] > 0) pinned++;

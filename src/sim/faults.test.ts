@@ -3,10 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Prng } from '../base/prng.ts';
 import { Config } from '../model/config.ts';
-import type { Tokens } from '../ports.ts';
-import { ModelTokens } from '../tokens/model-tokens.ts';
 import { IncrementalEncoder } from '../tokens/prompt-encoder.ts';
-import { toyVocabulary } from '../tokens/toy-vocabulary.test.ts';
+import { toyTokens } from '../tokens/toy-tokens.test.ts';
 import { makeAgents } from './agents.ts';
 import type { Fault, Faults } from './faults.ts';
 import type { SceneOptions } from './scene.ts';
@@ -15,7 +13,7 @@ import { simulateWhole, type WholeOutcome } from './whole.ts';
 const S = 1_000_000;
 const SEEDS = Number(process.env.STATOR_SEEDS ?? 2);
 const CHECKS = { checkUs: 5 * S, recheckUs: S / 2 };
-const TOKENS = tokensOfToy();
+const TOKENS = toyTokens();
 
 test(`${SEEDS} seeds of workers that die and hang: every answer is what it would have been`, async () => {
   let moved = 0;
@@ -150,16 +148,4 @@ function sceneOf(seed: number, given: { workers: number; agents?: number }): Sce
       ...{ policy: 'stator', requestsPerSlotMax: 2, confidenceObservationsMin: 3 },
     },
   };
-}
-
-function tokensOfToy(): Tokens {
-  const built = ModelTokens.build({
-    vocabulary: toyVocabulary(),
-    model: 'toy',
-    fingerprint: 'toy',
-    blockTokens: 16,
-    now: () => new Date(0),
-  });
-  assert.ok(built.kind === 'exact');
-  return built.tokens;
 }

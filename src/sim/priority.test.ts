@@ -14,14 +14,6 @@ const UNTIL_US = 200_000_000;
 test('the first tokens of a tagged class come much sooner, and as much is done in all', () => {
   const [plain, tagged] = [0, 1].map((priority) => play(priority));
   const [before, after] = [plain, tagged].map((run) => median(run.tagged));
-  console.log(
-    before,
-    after,
-    plain.served,
-    tagged.served,
-    plain.tagged.length,
-    tagged.tagged.length,
-  );
   assert.ok(before > 2_000_000, `an overload makes them wait: ${before} µs`);
   assert.ok(after <= 0.4 * before, `median TTFT of ${after} µs, ${before} without a tag`);
   assert.ok(tagged.served >= 0.95 * plain.served, `${tagged.served} served of ${plain.served}`);

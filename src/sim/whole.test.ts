@@ -4,9 +4,8 @@ import { Prng } from '../base/prng.ts';
 import { POLICY_NAMES } from '../kernel/route/policies.ts';
 import { Config } from '../model/config.ts';
 import type { Tokens } from '../ports.ts';
-import { ModelTokens } from '../tokens/model-tokens.ts';
 import { IncrementalEncoder } from '../tokens/prompt-encoder.ts';
-import { toyVocabulary } from '../tokens/toy-vocabulary.test.ts';
+import { toyTokens } from '../tokens/toy-tokens.test.ts';
 import { makeAgents } from './agents.ts';
 import { simulateFast } from './fast.ts';
 import type { SceneOptions } from './scene.ts';
@@ -15,7 +14,7 @@ import { simulateWhole } from './whole.ts';
 const SEEDS = 40;
 
 test(`${SEEDS} seeds: the synchronous simulator and the real shell decide the same`, async () => {
-  const tokens = tokensOfToy();
+  const tokens = toyTokens();
   const sizes = { decisions: 0, queued: 0, seeds: 0 };
   for (let seed = 1; seed <= SEEDS; seed++) {
     const options = optionsOf(seed, tokens);
@@ -34,7 +33,7 @@ test(`${SEEDS} seeds: the synchronous simulator and the real shell decide the sa
 });
 
 test('so they do where a gate lets agents wait, wakes and all', async () => {
-  const tokens = tokensOfToy();
+  const tokens = toyTokens();
   let queued = 0;
   for (let seed = 1; seed <= 6; seed++) {
     const options = optionsOf(seed, tokens);
@@ -50,23 +49,11 @@ test('so they do where a gate lets agents wait, wakes and all', async () => {
 });
 
 test('another seed decides otherwise', () => {
-  const tokens = tokensOfToy();
+  const tokens = toyTokens();
   const a = simulateFast(optionsOf(1, tokens));
   const b = simulateFast(optionsOf(2, tokens));
   assert.notDeepEqual(a.log.lines, b.log.lines);
 });
-
-function tokensOfToy(): Tokens {
-  const built = ModelTokens.build({
-    vocabulary: toyVocabulary(),
-    model: 'toy',
-    fingerprint: 'toy',
-    blockTokens: 16,
-    now: () => new Date(0),
-  });
-  assert.ok(built.kind === 'exact');
-  return built.tokens;
-}
 
 /** Each seed is another small fleet: sizes, pressure, lag and policy vary. */
 function optionsOf(seed: number, tokens: Tokens): SceneOptions {
@@ -82,7 +69,7 @@ function optionsOf(seed: number, tokens: Tokens): SceneOptions {
       settings: { bytesMax: 50_000, hereMax: 1_000 },
     }),
     agents: makeAgents(rng.fork('agents'), {
-      agents: 4 + rng.below(24),
+      agents: 4 + rng.below(12),
       families: 1 + rng.below(3),
       turnsMax: 6,
       systemWords: 20 + rng.below(80),

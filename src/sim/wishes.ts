@@ -67,7 +67,8 @@ export class Wishes {
       if (blocks === 0) return this.#answer(order, 'deferred', 0);
       const readyUs = engine.fetches(nowUs(), blocks);
       this.#parts.after(readyUs - nowUs(), () => {
-        this.#answer(order, 'accepted', cache.fetch(nowUs(), own));
+        const fetched = cache.fetch(nowUs(), own);
+        this.#answer(order, fetched > 0 ? 'accepted' : 'deferred', fetched);
         changed(order.worker);
       });
     }

@@ -2,9 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Tokens } from '../ports.ts';
-import { ModelTokens } from './model-tokens.ts';
 import { IncrementalEncoder } from './prompt-encoder.ts';
-import { toyVocabulary } from './toy-vocabulary.test.ts';
+import { toyTokens } from './toy-tokens.test.ts';
 
 const SETTINGS = { bytesMax: 1_000_000, hereMax: 400 };
 
@@ -87,16 +86,4 @@ test('an encoder elsewhere that fails fails this prompt and no other', async () 
 
 function encoderOf(tokens: Tokens): IncrementalEncoder {
   return new IncrementalEncoder({ tokens, elsewhere: undefined, settings: SETTINGS });
-}
-
-function toyTokens(): Tokens {
-  const built = ModelTokens.build({
-    vocabulary: toyVocabulary(),
-    model: 'toy',
-    fingerprint: 'f',
-    blockTokens: 16,
-    now: () => new Date(0),
-  });
-  assert.ok(built.kind === 'exact');
-  return built.tokens;
 }

@@ -20,8 +20,10 @@ export const CHATML = `{% for message in messages %}
 {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}
 {%- endfor %}{{ '<|im_start|>assistant\\n' }}`;
 
+const MERGES = learn();
+
 export function toyVocabulary(changes: Partial<Vocabulary> = {}): Vocabulary {
-  const merges = learn();
+  const merges = [...MERGES];
   const tokens = [...BYTE_CHARACTERS, ...merges.map((merge) => merge.replace(' ', ''))];
   const kinds: TokenKind[] = tokens.map(() => 'normal');
   for (const [text, kind] of SPECIALS) {

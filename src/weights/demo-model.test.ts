@@ -79,8 +79,8 @@ test('it reads as a small Qwen3 with a vocabulary of its own', () => {
   const info = modelInfo(gguf);
   assert.equal(info.architecture, 'qwen3');
   assert.equal(info.contextTokens, 65_536);
-  assert.equal(info.kvBytesPerToken, 2048);
-  assert.ok(info.parameters > 5e6 && info.parameters < 12e6);
+  assert.equal(info.kvBytesPerToken, 768);
+  assert.ok(info.parameters > 20e6 && info.parameters < 22e6);
   assert.deepEqual(info.blockCaching, { possible: true });
   assert.deepEqual(info.demo, { answerTokensMin: 20, answerTokensMax: 80 });
   assert.match(fingerprintOf(gguf), /^[0-9a-f]{16}$/);
@@ -126,16 +126,13 @@ test('weights have mean 0 and deviation 1/√inputs', () => {
   assert.ok(Math.abs(Math.sqrt(square) / wanted - 1) < 0.01);
 });
 
-/** Q4_0 as ggml states it: scale times (nibble - 8), low nibbles first. */
+/** Q8_0 as ggml states it: scale times step. */
 function dequantized(blocks: Buffer): number[] {
   const weights: number[] = [];
-  for (let at = 0; at < blocks.length; at += 18) {
+  for (let at = 0; at < blocks.length; at += 34) {
     const half = blocks.readUInt16LE(at);
     const scale = 2 ** ((half >> 10) - 15) * (1 + (half & 0x3ff) / 1024);
-    for (let i = 0; i < 32; i++) {
-      const byte = blocks[at + 2 + (i % 16)];
-      weights.push(scale * ((i < 16 ? byte & 15 : byte >> 4) - 8));
-    }
+    for (let i = 0; i < 32; i++) weights.push(scale * blocks.readInt8(at + 2 + i));
   }
   return weights;
 }

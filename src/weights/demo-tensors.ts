@@ -1,7 +1,7 @@
 import { assert } from '../base/assert.ts';
 import { Prng } from '../base/prng.ts';
 import type { TensorToWrite } from './gguf-write.ts';
-import { F32, Q4_0 } from './tensor-type.ts';
+import { F32, Q8_0 } from './tensor-type.ts';
 
 /** Of a transformer in Qwen3's layout, whose output matrix is its embedding. */
 export interface DemoShape {
@@ -21,7 +21,7 @@ const QUIET = 1 / 8;
 const LOGIT_DEVIATION = 4;
 
 /**
- * Random weights: matrices of mean 0 and deviation 1/√inputs in Q4_0, norms of 1 in F32. One seed, one
+ * Random weights: matrices of mean 0 and deviation 1/√inputs in Q8_0, norms of 1 in F32. One seed, one
  * model, on every machine: only integer arithmetic and square roots are used.
  *
  * Tokens that are not `loud` are hardly ever sampled. A small embedding does that, because it is the
@@ -77,41 +77,37 @@ interface MatrixShape {
   scaleOf(output: number): number;
 }
 
-/** Q4_0 blocks, row by row: a half-precision scale, then 32 steps of 4 bits. */
+/** Q8_0 blocks, row by row: a half-precision scale, then 32 steps of 8 bits, of which 15 are used. */
 function matrixOf(name: string, random: Prng, shape: MatrixShape): TensorToWrite {
   const { inputs, outputs } = shape;
-  const { blockElements, blockBytes } = Q4_0;
+  const { blockElements, blockBytes } = Q8_0;
   const blocksPerRow = inputs / blockElements;
   assert(Number.isInteger(blocksPerRow), 'rows are whole blocks');
   const prng = random.fork(name);
-  const halves = new Uint16Array((outputs * blocksPerRow * blockBytes) / 2);
+  const data = new Uint8Array(outputs * blocksPerRow * blockBytes);
+  const steps = new Int8Array(data.buffer);
   let at = 0;
   for (let output = 0; output < outputs; output++) {
     const scale = halfBits(shape.scaleOf(output) / Math.sqrt(inputs) / STEP_DEVIATION);
     for (let block = 0; block < blocksPerRow; block++) {
-      halves[at++] = scale;
-      for (let word = 0; word < blockElements / STEPS_PER_WORD; word++) {
-        const steps = evenSteps(prng.uint32());
-        halves[at++] = steps;
-        halves[at++] = steps >>> 16;
+      data[at++] = scale;
+      data[at++] = scale >>> 8;
+      for (let i = 0; i < blockElements; i += STEPS_PER_WORD) {
+        const word = prng.uint32();
+        for (let bit = 0; bit < 32; bit += 4) steps[at++] = stepOf((word >>> bit) & 15);
       }
     }
   }
-  const data = new Uint8Array(halves.buffer);
-  return { name, shape: [inputs, outputs], type: Q4_0, data };
+  return { name, shape: [inputs, outputs], type: Q8_0, data };
 }
 
 const STEPS_PER_WORD = 8;
-/** Of the steps that `evenSteps` yields: 0 twice, ±1 … ±7 once, of 16. */
+/** Of the steps that `stepOf` yields: 0 twice, ±1 … ±7 once, of 16. */
 const STEP_DEVIATION = Math.sqrt(280 / 16);
 
-/**
- * Four bits n mean the step n - 8. Uniform bits would lean to -8; here 0 becomes 8, so that steps run
- * from -7 to 7 and their mean is 0.
- */
-function evenSteps(word: number): number {
-  const anySet = word | (word >>> 1) | (word >>> 2) | (word >>> 3);
-  return word | ((~anySet & 0x1111_1111) << 3);
+/** Uniform bits would lean to -8: that one becomes 0, so that steps run from -7 to 7 and their mean is 0. */
+function stepOf(nibble: number): number {
+  return nibble === 0 ? 0 : nibble - 8;
 }
 
 /** IEEE 754 half precision of a positive number in its normal range, rounded to nearest. */

@@ -63,4 +63,4 @@ export function tensorType(id: number): TensorType | undefined {
 }
 
 export const F32: TensorType = must(TYPES.get(0), 'F32 is in the table');
-export const Q4_0: TensorType = must(TYPES.get(2), 'Q4_0 is in the table');
+export const Q8_0: TensorType = must(TYPES.get(8), 'Q8_0 is in the table');

@@ -11,8 +11,7 @@ import type { WorkerId } from '../model/ids.ts';
 import type { Part } from '../model/part.ts';
 import type { WorkerCard } from '../model/worker-card.ts';
 import type { Engine, EngineReport, Job } from '../ports.ts';
-import { ModelTokens } from '../tokens/model-tokens.ts';
-import { toyVocabulary } from '../tokens/toy-vocabulary.test.ts';
+import { toyTokens } from '../tokens/toy-tokens.test.ts';
 import { KvEventLog } from '../wire/kv-event-log.ts';
 import { workerRoutes } from './routes.ts';
 
@@ -245,14 +244,6 @@ async function serve(t: TestContext, generate: Engine['generate'] = () => assert
     report: async () => REPORT,
     close: () => {},
   };
-  const built = ModelTokens.build({
-    vocabulary: toyVocabulary(),
-    model: 'm',
-    fingerprint: 'f',
-    blockTokens: 16,
-    now: () => new Date(0),
-  });
-  assert.ok(built.kind === 'exact');
   const card = {
     stator: '0',
     model: { name: 'm', contextTokens: 400 },
@@ -260,7 +251,7 @@ async function serve(t: TestContext, generate: Engine['generate'] = () => assert
   } as WorkerCard;
   const routes = workerRoutes({
     engine: inner,
-    tokens: built.tokens,
+    tokens: toyTokens(),
     card: () => card,
     foreignRender: undefined,
     kvSecret: 'secret',

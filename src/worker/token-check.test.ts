@@ -1,18 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ModelTokens } from '../tokens/model-tokens.ts';
-import { toyVocabulary } from '../tokens/toy-vocabulary.test.ts';
+import { toyTokens } from '../tokens/toy-tokens.test.ts';
 import { checkTokens, sampleSlices } from './token-check.ts';
 
-const built = ModelTokens.build({
-  vocabulary: toyVocabulary(),
-  model: 'm',
-  fingerprint: 'f',
-  blockTokens: 16,
-  now: () => new Date(0),
-});
-assert.ok(built.kind === 'exact');
-const { tokens } = built;
+const tokens = toyTokens();
 
 const agreeing = async (texts: string[]) =>
   texts.map((text) => Int32Array.from(tokens.encode(text)));

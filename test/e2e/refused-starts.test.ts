@@ -129,7 +129,10 @@ const WRONG_FLAGS: Record<string, { args: string[]; says: RegExp }> = {
   'half a worker': { args: ['--workers=1.5'], says: /--workers .*1 or more/ },
   'a memory that is no size': { args: ['--memory=lots'], says: /--memory .*2GB/ },
   'an unknown flag': { args: ['--fast'], says: /unknown option '--fast'/ },
-  'a configuration that is not there': { args: ['-c', 'missing.yaml'], says: /missing\.yaml/ },
+  'a configuration that is not there': {
+    args: ['-c', 'missing.yaml'],
+    says: /^stator: The configuration missing\.yaml does not exist; check the path\.\n$/,
+  },
 };
 
 for (const [what, { args, says }] of Object.entries(WRONG_FLAGS)) {

@@ -73,6 +73,13 @@ test('the page shows workers, slots and what came from cache', { skip }, async (
   await shows('#policies tr.shadow:nth-child(4)');
   assert.match((await page.textContent('#policies-actual')) ?? '', /What really came of stator/);
   await shows('.receipt .place.chosen');
+  // Nobody goes on from what is asked beside a turn, so that its KV is let go.
+  const aside = { model: 'demo', messages, max_tokens: 4 };
+  const side = { ...session, 'x-stator-purpose': 'side' };
+  assert.equal((await post(`${stack.url}/v1/chat/completions`, aside, side)).status, 200);
+  await shows('.receipt .kv-action');
+  const action = await page.textContent('.receipt .kv-action');
+  assert.match(action ?? '', /^KV: release on worker-[12] · \w+, [\d,.]+ tokens · [\d.]+ \S+$/);
   assert.match((await page.textContent('#workers')) ?? '', /exact.*known from its KV events/);
   assert.deepEqual(complaints, []);
   await stack.stop();

@@ -1,4 +1,7 @@
-/** The last decisions: for each the places that were weighed, and what each would have cost, by term. */
+/**
+ * The last decisions: for each the places that were weighed and what each would have cost, by term, and
+ * what became of its KV afterwards.
+ */
 import { byId, duration, element, stack, whole } from './dom.ts';
 
 interface Receipt {
@@ -8,10 +11,17 @@ interface Receipt {
   policy: string;
   promptTokens: number | null;
   worker: string | null;
-  attempts: { worker: string; eligible: number; candidates: Candidate[] }[];
+  attempts: Attempt[];
   predicted: { cachedTokens: number; ttftUs: number } | null;
   actual: { status: string; cachedTokens: number | null; ttftUs: number | null };
+  kvActions: KvAction[];
   regret: { us: number; worker: string | null } | null;
+}
+
+interface Attempt {
+  worker: string;
+  eligible: number;
+  candidates: Candidate[];
 }
 
 interface Candidate {
@@ -19,6 +29,16 @@ interface Candidate {
   matchedTokens: number;
   terms: Record<string, number>;
   totalUs: number;
+}
+
+interface KvAction {
+  wish: string;
+  worker: string;
+  tier?: string;
+  ttlUs?: number;
+  answer: string | null;
+  tokens: number;
+  tookUs: number;
 }
 
 const SHOWN = 6;
@@ -57,7 +77,7 @@ function cardOf(receipt: Receipt): HTMLElement {
     facts.push(`${regret.worker} would have saved ${duration(regret.us)}`);
   }
   if (actual.status !== 'done') facts.push(actual.status);
-  const card = element(
+  return element(
     'div',
     'receipt',
     element(
@@ -67,18 +87,29 @@ function cardOf(receipt: Receipt): HTMLElement {
       element('span', 'thread', receipt.thread ?? 'no thread'),
     ),
     element('p', 'note', facts.join(' · ')),
+    ...(attempt === undefined ? [] : placesOf(attempt)),
+    ...receipt.kvActions.map((action) => element('p', 'kv-action', wordsOf(action))),
   );
-  if (attempt === undefined) return card;
+}
+
+function placesOf(attempt: Attempt): HTMLElement[] {
   const shown = [...attempt.candidates]
     .sort((a, b) => Number(b.worker === attempt.worker) - Number(a.worker === attempt.worker))
     .slice(0, PLACES_SHOWN);
   const most = Math.max(1, ...shown.map(costOf));
   const rows = shown.map((candidate) => placeOf(candidate, attempt.worker, most));
-  card.append(element('div', 'places', ...rows));
-  if (attempt.eligible > shown.length) {
-    card.append(element('p', 'note', `of ${attempt.eligible} that could have served it`));
-  }
-  return card;
+  const places = element('div', 'places', ...rows);
+  if (attempt.eligible <= shown.length) return [places];
+  return [places, element('p', 'note', `of ${attempt.eligible} that could have served it`)];
+}
+
+/** What was wished of its KV between its turns, and what came of that. */
+function wordsOf({ wish, worker, tier, ttlUs, answer, tokens, tookUs }: KvAction): string {
+  const to = tier === undefined ? '' : ` to ${tier}`;
+  const time = ttlUs === undefined ? '' : ` for ${duration(ttlUs)}`;
+  const wished = `KV: ${wish}${to}${time} on ${worker}`;
+  if (answer === null) return `${wished} · not carried out`;
+  return `${wished} · ${answer}, ${whole(tokens)} tokens · ${duration(tookUs)}`;
 }
 
 function placeOf(candidate: Candidate, chosen: string, most: number): HTMLElement {

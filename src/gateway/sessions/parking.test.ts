@@ -86,9 +86,28 @@ test('what only a part is left of is resumed as far as it goes; what is gone is 
   assert.deepEqual([part?.resumed[0].answer, part?.resumed[0].worker], ['clipped', 'a']);
   rig.thread('t', 'a', { parked: { atMs: 0, tokens: 160 } });
   rig.holds('a', 0);
+  rig.answers('prefetch', ['missing', 'missing']);
   const none = await rig.run(rig.parking.resume(TENANT, 't', NEVER));
   assert.deepEqual(none?.resumed, [{ worker: null, thread: 't', answer: 'missing', tokens: 0 }]);
   assert.ok(rig.record('t').parked !== undefined, 'it may be found later');
+});
+
+test('what no event tells of is resumed where it ran: no block of a short prompt has a name', async () => {
+  const rig = new Rig();
+  rig.thread('s', 'a', { hashes: new BigUint64Array(0), contextTokens: 40 });
+  const parked = await rig.run(rig.parking.park(TENANT, 's', { ttlUs: 9, signal: NEVER }));
+  assert.deepEqual([parked?.parked[0].answer, parked?.parked[0].tokens], ['accepted', 160]);
+  assert.match(parked?.parked[0].sentence ?? '', /only its next turn finds it/);
+  const back = await rig.run(rig.parking.resume(TENANT, 's', NEVER));
+  assert.deepEqual(back?.resumed, [{ worker: 'a', thread: 's', answer: 'accepted', tokens: 160 }]);
+  assert.equal(rig.clock.nowUs(), 0, 'there is nothing to wait for');
+  assert.equal(rig.record('s').parked, undefined);
+  await rig.run(rig.parking.park(TENANT, 's', { ttlUs: 9, signal: NEVER }));
+  // Started anew, it knows no names.
+  rig.answers('prefetch', ['missing']);
+  const gone = await rig.run(rig.parking.resume(TENANT, 's', NEVER));
+  assert.deepEqual([gone?.resumed[0].worker, gone?.resumed[0].answer], [null, 'missing']);
+  assert.ok(rig.record('s').parked !== undefined, 'its next turn may find it');
 });
 
 test('who no longer waits holds nothing up', async () => {
@@ -189,7 +208,7 @@ class Rig {
       async (_chain: KvChain, more?: unknown): Promise<KvOutcome> => {
         this.asked.push({ verb: name, worker, more });
         const answer = this.#script.get(name)?.shift() ?? 'accepted';
-        const tokens = answer === 'rejected' ? 0 : 160;
+        const tokens = answer === 'rejected' || answer === 'missing' ? 0 : 160;
         const sentence = answer === 'rejected' ? 'rejected, and why' : undefined;
         return { answer, blocks: tokens / BLOCK, tokens, sentence };
       };

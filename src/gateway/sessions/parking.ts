@@ -81,7 +81,11 @@ export class Parking {
         return this.#putAway(record, worker, signal);
       }),
     );
-    const parked = told.filter((one) => one !== undefined);
+    const parked = told
+      .filter((one) => one !== undefined)
+      .map((one) =>
+        isDone(one) && record.hashes.length === 0 ? { ...one, sentence: NAMELESS } : one,
+      );
     const tokens = Math.max(0, ...parked.filter(isDone).map((one) => one.tokens));
     // A request that came meanwhile uses it again.
     if (record.parked !== undefined) record.parked.tokens = tokens;
@@ -110,15 +114,19 @@ export class Parking {
     const fetch = () => keeping.prefetch(record, worker, 'device');
     const told = await this.#untilDone(fetch, signal);
     if (told === undefined) return { worker, thread, answer: 'missing', tokens: 0 };
+    if (told.answer === 'missing') return { ...told, worker: null };
     record.parked = undefined;
     sessions.changed(record);
     return told;
   }
 
-  /** The worker that has most of it, once one has what was put away; undefined where nobody has any. */
+  /**
+   * The worker that has most of it, once one has what was put away; where no event tells of any, the one
+   * where it ran last, which may know the thread by its name. Undefined where nobody can be asked.
+   */
   async #holderOf(record: ThreadRecord, signal: AbortSignal): Promise<WorkerId | undefined> {
-    const { clock, waitUsMax } = this.#parts;
-    const { parked, hashes, blockTokens } = record;
+    const { clock, keeping, waitUsMax } = this.#parts;
+    const { parked, hashes, blockTokens, worker } = record;
     // What became of its answer is not known: its next prompt decides.
     const known = hashes.length * blockTokens;
     const wanted = parked === undefined ? Math.min(1, known) : Math.min(parked.tokens, known);
@@ -126,7 +134,10 @@ export class Parking {
     for (;;) {
       const best = this.#bestOf(record);
       const isEnough = (best?.tokens ?? 0) >= wanted;
-      if (isEnough || clock.nowUs() >= endUs || signal.aborted) return best?.worker;
+      if (isEnough || clock.nowUs() >= endUs || signal.aborted) {
+        if (best !== undefined) return best.worker;
+        return worker !== undefined && keeping.takesWishes(worker) ? worker : undefined;
+      }
       await sleep(clock, ASK_US, signal);
     }
   }
@@ -158,6 +169,10 @@ export class Parking {
     }
   }
 }
+
+/** Who looks for KV by its blocks finds none of it. */
+const NAMELESS =
+  'No block of its prompt is whole: once its worker was started anew, only its next turn finds it.';
 
 function isDone({ answer }: Told): boolean {
   return answer === 'accepted' || answer === 'clipped';

@@ -21,7 +21,7 @@ test('the same settings and seed are the same trace; other sessions do not depen
 });
 
 test('statistics lie near those published of real sessions', () => {
-  const trace = generateSessions({ ...CODING_AGENTS, sessions: 400 }, 1);
+  const trace = generateSessions({ ...CODING_AGENTS, sessions: 200 }, 1);
   const { summary } = summarize(trace, SUMMARY);
   const names = ['outputTokens', 'thinkS', 'serviceS', 'turnsPerThread', 'uncachedTokens'] as const;
   for (const name of [...names, 'promptTokens'] as const) {
