@@ -15,7 +15,7 @@ import type {
 } from './model/kv-control.ts';
 import type { Part, Usage } from './model/part.ts';
 import type { Receipt } from './model/receipt.ts';
-import type { AnswerFrame, Chat, Sampling, Shape } from './model/request.ts';
+import type { AnswerFrame, AskedSampling, Chat, EngineExtras, Shape } from './model/request.ts';
 import type { Identity } from './model/session.ts';
 import type { FileNews, Handle, StepPlan, StepResult } from './model/step.ts';
 import type { Ticket } from './model/ticket.ts';
@@ -103,11 +103,13 @@ export interface Job {
     | { kind: 'tokens'; ids: Uint32Array }
     | { kind: 'text'; text: string }
     | { kind: 'chat'; chat: Chat };
-  sampling: Sampling;
+  sampling: AskedSampling;
   /** Undefined: until the model ends or the context is full. */
   outputTokensMax: number | undefined;
   stop: readonly string[];
   shape: Shape;
+  /** For engines that have them; others do without. */
+  extras?: EngineExtras | undefined;
   /** LoRA adapter of the model, by name; undefined: none. */
   adapter?: string | undefined;
   /** Mixed into block identity: nothing is shared across salts. */
@@ -223,6 +225,8 @@ export interface Embedding {
 export interface EngineReport {
   running: number;
   waiting: number;
+  /** Whatever it has been asked is one of these, from the first moment on; undefined: some may be neither. */
+  countsAll?: true;
   slots: { busy: boolean; tokens: number }[];
   /** Distinct blocks kept, over all tiers, and those of them in the host store and in files. */
   cachedBlocks: number;
@@ -322,6 +326,16 @@ export interface Introduction {
 /** Which workers there are. Each change is told once; those present at `watch` are told first. */
 export interface Directory {
   watch(on: (change: WorkerChange) => void): Cancel;
+  /** Whom it was told of and cannot have now; undefined: it starts its workers itself. */
+  missing?(): readonly MissingWorker[];
+}
+
+export interface MissingWorker {
+  url: string;
+  /** Undefined before it was ever met. */
+  worker: WorkerId | undefined;
+  /** Why, in half a sentence. */
+  says: string;
 }
 
 export type WorkerChange =
@@ -378,6 +392,8 @@ export type Note =
   | { kind: 'feedSynced'; worker: WorkerId }
   | { kind: 'workerUp'; worker: WorkerId }
   | { kind: 'workerDown'; worker: WorkerId; reason: string }
+  /** It is up, and does or does not answer. */
+  | { kind: 'workerHealth'; worker: WorkerId; healthy: boolean }
   /** What a worker answered to a wish about its KV; undefined: it could not be asked. */
   | { kind: 'kvAction'; wish: KvWish; worker: WorkerId; answer: KvAnswer | undefined }
   | { kind: 'warning'; sentence: string };

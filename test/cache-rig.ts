@@ -95,6 +95,7 @@ export class CacheRig {
       cache: this.cache,
       pace: {
         chunkTokens: ({ left, max }) => Math.min(left, max, 24),
+        againTokens: ({ position, left, max }) => Math.min(position, max - left, random.below(12)),
         observe: () => {},
         computeUs: () => 0,
       },
@@ -167,11 +168,11 @@ export class CacheRig {
   step(): boolean {
     const plan = this.batch.plan();
     if (plan === undefined) return false;
-    for (const { sequence, position } of plan.slices) {
+    for (const { sequence } of plan.slices) {
       const answer = this.#answers.get(sequence);
       if (answer?.said.length === 0 && !this.ended.has(-sequence)) {
         this.ended.add(-sequence); // Its first slice: the rest of the prompt was in cache.
-        this.seen.cached += position;
+        this.seen.cached += this.batch.cachedTokens(sequence) ?? 0;
       }
     }
     this.#carryOut(plan);

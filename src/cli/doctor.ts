@@ -49,10 +49,17 @@ function examine(snapshot: Snapshot): Found[] {
     well: snapshot.workers.length > 0,
     says: `${snapshot.workers.length} up, policy ${snapshot.policy}`,
   };
-  return [gateway, ...snapshot.workers.flatMap(examineWorker)];
+  const unmet = snapshot.missing.filter(({ worker }) => worker === undefined);
+  const strangers = unmet.map(({ url, says }) => {
+    return { about: url, check: 'reachable', well: false, says: `was never met: ${says}` };
+  });
+  const silences = new Map(snapshot.missing.map(({ worker, says }) => [worker, says]));
+  const known = snapshot.workers.flatMap((one) => examineWorker(one, silences.get(one.id)));
+  return [gateway, ...strangers, ...known];
 }
 
-function examineWorker(worker: WorkerSnapshot): Found[] {
+/** `silence`: why it could not be asked who it is, where it could not. */
+function examineWorker(worker: WorkerSnapshot, silence: string | undefined): Found[] {
   const { id, healthy, mode, engine } = worker;
   const parsed = WorkerCard.safeParse(worker.about.card);
   const findings: Found[] = [
@@ -61,8 +68,9 @@ function examineWorker(worker: WorkerSnapshot): Found[] {
       check: 'reachable',
       // Engines of other makes need not tell what they do.
       well: healthy && (engine !== null || worker.about.findings !== undefined),
-      says: healthy ? 'answers' : 'does not answer; see its log',
+      says: healthy ? 'answers' : `gets nothing: ${silence ?? 'it does not answer; see its log'}`,
     },
+    ...answering(worker),
     indexed(worker),
     confirmed(worker),
   ];
@@ -101,6 +109,25 @@ function examineWorker(worker: WorkerSnapshot): Found[] {
   return findings;
 }
 
+/** What came of its last requests, where they did not go as they should. */
+function answering({ id, fitness, trouble, heldBack }: WorkerSnapshot): Found[] {
+  const found: Found[] = [];
+  if (fitness === 'unfit') {
+    const why = trouble ?? 'it is far slower than its like';
+    const says = `it gets none for now: ${why}`;
+    found.push({ about: id, check: 'requests', well: false, says });
+  } else if (trouble !== null) {
+    const says = `the last one that ended there failed: ${trouble}`;
+    found.push({ about: id, check: 'requests', well: false, says });
+  }
+  if (heldBack) {
+    const says =
+      'its answers come in one piece: something between it and the gateway holds streams back; switch buffering off there (nginx: proxy_buffering off)';
+    found.push({ about: id, check: 'streams', well: false, says });
+  }
+  return found;
+}
+
 /** What its events made of the index; an engine that tells none said why, where it could. */
 function indexed({ id, mode, blockTokens, indexedBlocks, feed, about }: WorkerSnapshot): Found {
   const check = 'KV events';
@@ -113,6 +140,14 @@ function indexed({ id, mode, blockTokens, indexedBlocks, feed, about }: WorkerSn
   if (feed === null && about.findings !== undefined) {
     const says = 'it tells no events: what it holds is guessed from what was sent there';
     return { about: id, check, well: true, says };
+  }
+  if (feed !== null && feed.unfit !== null) {
+    const says = `none that can be used, so its cache is ${mode}: guessed from what was sent there`;
+    return { about: id, check, well: false, says };
+  }
+  if (feed?.complete) {
+    const says = `all its events came, and it rarely has what they say, so its cache is ${mode}: are they its own? Compare where it publishes them with events: of this worker, and both with those of the others`;
+    return { about: id, check, well: false, says };
   }
   const says = `its cache is ${mode}; empty it (POST /reset_prefix_cache) to start over`;
   return { about: id, check, well: false, says };
@@ -143,11 +178,12 @@ function confirmed({ id, mode, confidence, about }: WorkerSnapshot): Found {
 }
 
 /** What came of its events: whatever was lost, doubled or not understood is said. */
-function feedFinding(id: string, { complete, counts, lagMs }: FeedReport): Found {
+function feedFinding(id: string, { complete, unfit, counts, lagMs }: FeedReport): Found {
+  if (unfit !== null) return { about: id, check: 'KV feed', well: false, says: unfit };
   const odd = ODD_COUNTS.filter((count) => counts[count] > 0).map(
     (count) => `${counts[count]} ${count}`,
   );
-  const lag = lagMs === undefined ? 'none came yet' : `the last ${Math.round(lagMs)} ms old`;
+  const lag = lagMs === undefined ? 'none came yet' : ageOf(lagMs);
   const told = `${counts.batches} batches, ${lag}`;
   const known = complete
     ? 'all it holds is known'
@@ -159,6 +195,14 @@ function feedFinding(id: string, { complete, counts, lagMs }: FeedReport): Found
     says: [told, known, ...odd].join('; '),
   };
 }
+
+/** Nothing is decided by it: it only says how late events are, where both clocks agree. */
+function ageOf(lagMs: number): string {
+  if (lagMs < SKEW_MS_MIN) return `the last ${Math.round(lagMs)} ms old`;
+  return `the last ${Math.round(lagMs / 1000)} s old by its own clock, which is behind ours unless they come late`;
+}
+
+const SKEW_MS_MIN = 10_000;
 
 const ODD_COUNTS = [
   'gaps',

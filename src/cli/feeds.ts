@@ -11,10 +11,10 @@ import { ZeromqFeed } from '../planes/zeromq.ts';
 import type { Clock } from '../ports.ts';
 
 export function feedsOf(limits: Config['limits'], clock: Clock): Feeds {
-  const { feedReplayUs: replayUs, feedAskUs: askUs } = limits;
+  const { feedReplayUs: replayUs, feedAskUs: askUs, feedSilenceUsMax: silenceUs } = limits;
   const kvSecret = process.env.STATOR_KV_SECRET;
   return new Feeds({
-    zeromq: new ZeromqFeed({ clock, settings: { replayUs } }),
+    zeromq: new ZeromqFeed({ clock, settings: { replayUs, silenceUs } }),
     nats: new NatsFeed({ clock, replayUs, connect: loadNats }),
     sse: new SseFeed({
       clock,

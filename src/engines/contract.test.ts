@@ -181,8 +181,8 @@ for (const of of KINDS) {
     const answers: [number, string, string, RegExp][] = [
       [400, says('n must be 1'), 'invalid_request', /^n must be 1$/],
       [400, says("prompt exceeds the model's maximum context length of 8"), TOO_LONG, /context/],
-      [401, says('sk-secret-1 is no key'), 'engine_failed', /mend key:/],
-      [404, says('no such model'), 'engine_failed', /404/],
+      [401, says('sk-secret-1 is no key'), 'engine_denied', /mend key:/],
+      [404, says('no such model'), 'engine_denied', /404/],
       [429, says('slow down'), 'queue_full', /slow down/],
       [500, '<html>oops</html>', 'engine_failed', /gave no reason/],
       [503, '{"object":"error","message":"loading"}', 'queue_full', /loading/],

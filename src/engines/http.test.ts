@@ -5,6 +5,7 @@ import { createServer, type RequestListener } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
+import { halfOpenProxy } from '../../test/half-open-proxy.ts';
 import { GatewayError } from '../model/error.ts';
 import { EngineHttp, type EngineTrust } from './http.ts';
 
@@ -23,7 +24,7 @@ test('an engine’s refusal is the client’s to know, its failure is not', asyn
       /too long/,
     ],
     [403, '{"error":{"message":"no"}}', 'forbidden', /no/],
-    [404, '<html>not here</html>', 'engine_failed', /gave no reason/],
+    [404, '<html>not here</html>', 'engine_denied', /gave no reason/],
     [429, '{"error":null}', 'queue_full', /busy/],
     [503, 'null', 'queue_full', /busy/],
     [500, '"a string"', 'engine_failed', /failed/],
@@ -97,6 +98,19 @@ test('a proxy that holds all events back until the end loses none', async (t) =>
   );
 });
 
+test('a connection that died without a word is given up after the silence, and the next one serves', async (t) => {
+  const engine = await serve(t, (request, response) => {
+    if (request.url === '/health') return void response.end('{"well":true}');
+    response.writeHead(200).write('data: 1\n\n');
+  });
+  const proxy = await halfOpenProxy(t, engine.port);
+  const http = httpAt(t, proxy.port);
+  const { taken, done } = take(http, new AbortController().signal, () => proxy.forget());
+  await assert.rejects(done, is('engine_lost'));
+  assert.deepEqual(taken, ['1']);
+  assert.deepEqual(await http.json('GET', '/health'), { well: true });
+});
+
 test('who leaves closes the engine’s connection, so that it can stop', async (t) => {
   let gone = () => {};
   const closed = new Promise<void>((resolve) => {
@@ -134,18 +148,21 @@ async function serve(t: TestContext, on: RequestListener) {
   const server = createServer(on);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
-  const url = `http://127.0.0.1:${port}`;
-  const http = new EngineHttp({ url, silenceUsMax: 300_000, headers: {} });
+  const http = httpAt(t, port);
   const close = () =>
     new Promise<void>((resolve) => {
       server.close(() => resolve());
       server.closeAllConnections();
     });
-  t.after(async () => {
-    http.close();
-    await close();
-  });
-  return { http, close };
+  t.after(close);
+  return { http, port, close };
+}
+
+function httpAt(t: TestContext, port: number): EngineHttp {
+  const url = `http://127.0.0.1:${port}`;
+  const http = new EngineHttp({ url, silenceUsMax: 300_000, headers: {} });
+  t.after(() => http.close());
+  return http;
 }
 
 function take(http: EngineHttp, signal: AbortSignal, on: () => void = () => {}) {

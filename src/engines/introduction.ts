@@ -1,5 +1,5 @@
 /** What upstreams of other makes have in common when they introduce themselves. */
-
+import { publicUrl } from '../base/public-url.ts';
 import { GatewayError } from '../model/error.ts';
 import { UPSTREAM_DEFAULTS } from '../model/fleet-config.ts';
 import type { Finding, Worker } from '../model/worker.ts';
@@ -63,12 +63,6 @@ export function introductionOf({ config, known }: UpstreamGiven, told: Told): In
     events: isExact ? events : undefined,
     adapters: [],
   };
-}
-
-/** An address may hold a name and a password. */
-function publicUrl(url: string): string {
-  const { protocol, host, pathname } = new URL(url);
-  return `${protocol}//${host}${pathname.replace(/\/$/, '')}`;
 }
 
 /** One of those it has: the one that is asked for, or the only one. Throws one sentence. */

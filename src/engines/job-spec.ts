@@ -2,7 +2,7 @@
 import { Prng } from '../base/prng.ts';
 import type { Spec } from '../kernel/cache/sequence.ts';
 import { GatewayError } from '../model/error.ts';
-import { GREEDY, type Sampling } from '../model/request.ts';
+import { type AskedSampling, GREEDY, PLAIN, type Sampling } from '../model/request.ts';
 import { A_TOKEN, PENALTY_TOKENS } from '../model/step.ts';
 import type { Job, Tokens } from '../ports.ts';
 import { constraintOf } from './grammar/constraint.ts';
@@ -28,7 +28,8 @@ export function specsOf(
   given: AnswerSettings & { tokens: Tokens },
 ): Spec[] {
   const { tokens, answerTokens, grammars } = given;
-  const { shape, prompt, sampling } = job;
+  const { shape, prompt } = job;
+  const sampling = whole(job.sampling);
   const { format } = shape;
   const frame = prompt.kind === 'chat' ? tokens.frame(prompt.chat) : shape.frame;
   const said = saidOf(job);
@@ -122,6 +123,12 @@ function derivedIds(
 ): Uint32Array {
   const prng = new Prng(prompt.reduce((sum, id) => Math.imul(sum, 31) + id, seed));
   return tokens.encode(derive(grammar, prng));
+}
+
+/** A model file says nothing of how it is to be sampled. */
+function whole(asked: AskedSampling): Sampling {
+  const said = Object.entries(asked).filter(([, value]) => value !== undefined);
+  return { ...PLAIN, ...Object.fromEntries(said) };
 }
 
 function looksBack({ repetitionPenalty, frequencyPenalty, presencePenalty }: Sampling): boolean {

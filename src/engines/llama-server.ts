@@ -179,6 +179,7 @@ function completionFields(job: Job, shown: readonly string[]): Fields {
     presence_penalty: sampling.presencePenalty,
     seed: sampling.seed,
     stop: stop.length > 0 ? stop : undefined,
+    ignore_eos: job.extras?.ignoreEos,
     n_cmpl: shape.choices > 1 ? shape.choices : undefined,
     n_probs: shape.logprobs === undefined ? undefined : Math.max(1, shape.logprobs),
     preserved_tokens: shown.length > 0 ? shown : undefined,

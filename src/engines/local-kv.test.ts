@@ -11,8 +11,7 @@ import { GatewayError } from '../model/error.ts';
 import type { WorkerId } from '../model/ids.ts';
 import type { KvChain, KvExport } from '../model/kv-control.ts';
 import { SimClock } from '../sim/clock.ts';
-import { ModelTokens } from '../tokens/model-tokens.ts';
-import { toyVocabulary } from '../tokens/toy-vocabulary.test.ts';
+import { toyTokens } from '../tokens/toy-tokens.test.ts';
 import { LocalEngine } from './local.ts';
 import type { LocalKv } from './local-kv.ts';
 import { FixedPace } from './perf.ts';
@@ -33,15 +32,7 @@ const CURVE = {
   perContextUs: 0,
 };
 
-const built = ModelTokens.build({
-  vocabulary: toyVocabulary(),
-  model: 'm',
-  fingerprint: 'f',
-  blockTokens: BLOCK,
-  now: () => new Date(0),
-});
-assert.ok(built.kind === 'exact');
-const { tokens } = built;
+const tokens = toyTokens({ blockTokens: BLOCK });
 const MODEL = {
   seed: 1,
   blockTokens: BLOCK,

@@ -8,8 +8,7 @@ import type { WorkerId } from '../model/ids.ts';
 import type { Part } from '../model/part.ts';
 import type { Job, Runner } from '../ports.ts';
 import { SimClock } from '../sim/clock.ts';
-import { ModelTokens } from '../tokens/model-tokens.ts';
-import { toyVocabulary } from '../tokens/toy-vocabulary.test.ts';
+import { toyTokens } from '../tokens/toy-tokens.test.ts';
 import { LocalEngine } from './local.ts';
 import { FixedPace } from './perf.ts';
 import { RunnerSimulated, SimulatedMemory } from './runner-simulated.ts';
@@ -189,15 +188,7 @@ class Rig {
       onFailure?: (error: Error) => void;
     } = {},
   ) {
-    const built = ModelTokens.build({
-      vocabulary: toyVocabulary(),
-      model: 'm',
-      fingerprint: 'f',
-      blockTokens: BLOCK,
-      now: () => new Date(0),
-    });
-    assert.ok(built.kind === 'exact');
-    const { tokens } = built;
+    const tokens = toyTokens({ blockTokens: BLOCK });
     const memory = new SimulatedMemory(2, {
       seed: 1,
       blockTokens: BLOCK,

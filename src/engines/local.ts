@@ -222,6 +222,7 @@ export class LocalEngine implements Engine {
     return {
       running: this.#batch.runningCount,
       waiting: this.#batch.waitingCount,
+      countsAll: true,
       slots: this.#cache
         .slots()
         .map(({ holder, tokens }) => ({ busy: holder !== undefined, tokens })),

@@ -1,13 +1,13 @@
 /** A job as OpenAI's chat completions take it, with what nearly every engine beside OpenAI takes too. */
 import { GatewayError } from '../model/error.ts';
-import type { Chat, Format, Sampling } from '../model/request.ts';
+import type { AskedSampling, Chat, Format } from '../model/request.ts';
 import type { Job } from '../ports.ts';
 import { chatFields } from '../wire/openai-upstream.ts';
 
 export type Fields = Record<string, unknown>;
 
-/** All of it is said, or a server would sample as its model's own configuration has it. */
-export function samplingFields(sampling: Sampling): Fields {
+/** What was asked for, and no more: the rest is as the server, or its model's configuration, has it. */
+export function samplingFields(sampling: AskedSampling): Fields {
   return {
     temperature: sampling.temperature,
     top_p: sampling.topP,

@@ -8,7 +8,8 @@
  * with p prompt tokens computed (each attends to all before it) and d sequences decoded. Attention
  * kernels work on whole tiles of tokens: a chunk shorter than a tile falls back to a slower one
  * (measured on llama.cpp's CPU kernel: 16 tokens at 4k of context cost 12 ms, 64 cost 20), so chunks
- * are whole tiles and a short remainder joins the chunk before it.
+ * are whole tiles, a short remainder joins the chunk before it, and a prompt of which less is left takes
+ * what lies before it along, where that is sooner done.
  */
 import { LinearFit } from '../base/fit.ts';
 import type { DecodeLoad, Pace, PromptLeft } from '../kernel/cache/batch.ts';
@@ -63,6 +64,10 @@ export class FittedPace implements Pace {
     return chunkWithin(stepUs, this.curve(), prompt, beside);
   }
 
+  againTokens(prompt: PromptLeft): number {
+    return toWholeTile(this.curve(), prompt);
+  }
+
   computeUs(position: number, count: number): number {
     const tokenContext = this.#fit.weight(2) / SCALE.tokenContext;
     const token = this.#fit.weight(1) / SCALE.tokens;
@@ -98,6 +103,10 @@ export class FixedPace implements Pace {
 
   chunkTokens(prompt: PromptLeft, beside: DecodeLoad, stepUs: number): number {
     return chunkWithin(stepUs, this.#curve, prompt, beside);
+  }
+
+  againTokens(prompt: PromptLeft): number {
+    return toWholeTile(this.#curve, prompt);
   }
 }
 
@@ -172,6 +181,18 @@ function isBlockInVain(position: number, curve: StepCurve): boolean {
   const block = BLOCK_TOKENS * (curve.perTokenUs + curve.perLooseContextUs * attended);
   const tile = TILE_TOKENS * (curve.perTokenUs + curve.perTokenContextUs * attended);
   return 2 * block > tile;
+}
+
+/** Tokens before what is left of a prompt that make a tile with it; 0 where that takes no less time. */
+function toWholeTile(curve: StepCurve, { position, left, max }: PromptLeft): number {
+  const again = TILE_TOKENS - left;
+  // One alone is computed as one that is decoded.
+  if (left === 1 || again <= 0 || again > position || max < TILE_TOKENS) return 0;
+  const { perTokenUs, perTokenContextUs, perLooseContextUs } = curve;
+  const loose = left * (perTokenUs + perLooseContextUs * (position + left / 2));
+  const tiled =
+    TILE_TOKENS * (perTokenUs + perTokenContextUs * (position - again + TILE_TOKENS / 2));
+  return tiled < loose ? again : 0;
 }
 
 /** The largest n with perToken·n + perTokenContext·n·(position + n/2) ≤ us. */

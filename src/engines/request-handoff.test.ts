@@ -109,7 +109,9 @@ async function vllm(t: TestContext, say: (body: Body) => unknown) {
   const can = { takesPriority: false, hasStructuredOutputs: true, takesKvHints: false };
   const dialect = { model: 'm', ...can };
   const worker = 'w' as WorkerId;
-  return { asked, engine: new VllmEngine({ worker, http, dialect, reportsCachedTokens: true }) };
+  const isAwake = async () => true;
+  const given = { worker, http, dialect, isAwake, reportsCachedTokens: true };
+  return { asked, engine: new VllmEngine(given) };
 }
 
 /** Says what `say` makes of each body: JSON, or a stream that ends at once. */

@@ -49,7 +49,8 @@ export class RequestHandoff implements Handoff {
   /** As a whole: parameters do not come with every stream. */
   async #ask(job: Job, fields: object, signal: AbortSignal): Promise<unknown> {
     const alone = { ...job, stop: [], shape: FREE, sampling: GREEDY, outputTokensMax: 1 };
-    const { path, body } = this.#given.request({ ...alone, ticket: undefined, said: undefined });
+    const bare = { ...alone, extras: undefined, ticket: undefined, said: undefined };
+    const { path, body } = this.#given.request(bare);
     const plain = body instanceof Uint8Array ? JSON.parse(new TextDecoder().decode(body)) : body;
     const asked = { ...plain, ...fields, stream: false, stream_options: undefined };
     return await this.#given.http.json('POST', path, asked, signal);

@@ -7,22 +7,13 @@ import type { Part } from '../model/part.ts';
 import type { Chat } from '../model/request.ts';
 import { Script } from '../model/script.ts';
 import type { Embedding, Engine, Job } from '../ports.ts';
-import { ModelTokens } from '../tokens/model-tokens.ts';
-import { toyVocabulary } from '../tokens/toy-vocabulary.test.ts';
+import { toyTokens } from '../tokens/toy-tokens.test.ts';
 import { DEMO_TEMPLATE } from '../weights/demo-template.ts';
 import { AnswerFold } from '../wire/answer.ts';
 import { parsed } from '../wire/parsed.ts';
 import { ConnectionReset, ScriptedEngine } from './scripted.ts';
 
-const built = ModelTokens.build({
-  vocabulary: toyVocabulary({ template: DEMO_TEMPLATE }),
-  model: 'm',
-  fingerprint: 'f',
-  blockTokens: 16,
-  now: () => new Date(0),
-});
-assert.ok(built.kind === 'exact');
-const { tokens } = built;
+const tokens = toyTokens({ template: DEMO_TEMPLATE });
 
 const CHAT: Chat = {
   model: 'm',

@@ -7,6 +7,7 @@ import type { WorkerId } from '../model/ids.ts';
 import type { Part } from '../model/part.ts';
 import type { Shape } from '../model/request.ts';
 import type { Embedding, Engine, EngineReport, Handoff, Job } from '../ports.ts';
+import { extraFields } from '../wire/extras.ts';
 import { ticketFields } from '../wire/handoff.ts';
 import { readEmbedding } from '../wire/openai-embeddings.ts';
 import { UpstreamReader } from '../wire/openai-upstream.ts';
@@ -118,7 +119,8 @@ export class SglangEngine implements Engine {
   #request(job: Job): { path: string; body: object } {
     const { prompt } = job;
     if (prompt.kind === 'chat') {
-      const body = { ...chatRequest(job, prompt.chat, this.#dialect.model), ...this.#own(job) };
+      const chat = chatRequest(job, prompt.chat, this.#dialect.model);
+      const body = { ...chat, ...extraFields(job.extras), ...this.#own(job) };
       return { path: '/v1/chat/completions', body };
     }
     const fields = this.#generateBody(job);
@@ -154,7 +156,8 @@ export class SglangEngine implements Engine {
     };
   }
 
-  #sampling({ sampling, outputTokensMax, stop, shape }: Job): Fields {
+  #sampling({ sampling, outputTokensMax, stop, shape, extras }: Job): Fields {
+    const { min_tokens: min_new_tokens, ...ends } = extraFields(extras);
     return {
       temperature: sampling.temperature,
       top_p: sampling.topP,
@@ -165,11 +168,13 @@ export class SglangEngine implements Engine {
       presence_penalty: sampling.presencePenalty,
       // Absent would mean 128.
       max_new_tokens: outputTokensMax ?? null,
+      min_new_tokens,
+      ...ends,
       stop: stop.length > 0 ? stop : undefined,
       n: shape.choices > 1 ? shape.choices : undefined,
       sampling_seed: this.#dialect.takesSeed ? sampling.seed : undefined,
       // Reasoning and calls are told apart here, by tokens that some models have as special ones.
-      skip_special_tokens: false,
+      skip_special_tokens: extras?.skipSpecialTokens ?? false,
       spaces_between_special_tokens: false,
       ...formatOf(shape),
     };

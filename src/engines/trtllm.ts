@@ -7,6 +7,7 @@ import type { WorkerId } from '../model/ids.ts';
 import type { Part } from '../model/part.ts';
 import type { Shape } from '../model/request.ts';
 import type { Embedding, Engine, EngineReport, Handoff, Job } from '../ports.ts';
+import { extraFields } from '../wire/extras.ts';
 import { ticketFields } from '../wire/handoff.ts';
 import { readEmbedding } from '../wire/openai-embeddings.ts';
 import { UpstreamReader } from '../wire/openai-upstream.ts';
@@ -105,6 +106,7 @@ export class TrtllmEngine implements Engine {
     const { prompt, shape, cacheSalt } = job;
     const { model, chat, completion } = this.#dialect;
     const own = {
+      ...extraFields(job.extras),
       cache_salt: cacheSalt === '' ? undefined : cacheSalt,
       priority: job.priority === 0 ? undefined : shareOf(job.priority),
       ...ticketFields(job.ticket),

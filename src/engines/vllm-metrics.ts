@@ -2,9 +2,11 @@
 import type { EngineReport } from '../ports.ts';
 import { type MetricSample, readMetrics } from '../wire/prometheus.ts';
 
+const SLEEP_STATE = 'vllm:engine_sleep_state';
+
 const NAMES = [
+  SLEEP_STATE,
   'vllm:cache_config_info',
-  'vllm:engine_sleep_state',
   'vllm:num_requests_running',
   'vllm:num_requests_waiting',
   'vllm:kv_cache_usage_perc',
@@ -55,11 +57,16 @@ export function startOf(samples: readonly MetricSample[]): number | undefined {
   return samples.find(({ name }) => name === 'process_start_time_seconds')?.value;
 }
 
+/** Older ones say nothing of it. */
+export function tellsSleep(samples: readonly MetricSample[]): boolean {
+  return samples.some(({ name }) => name === SLEEP_STATE);
+}
+
 /** Also where nothing is said of sleeping. */
 export function isAwake(samples: readonly MetricSample[]): boolean {
   return !samples.some(
     ({ name, labels, value }) =>
-      name === 'vllm:engine_sleep_state' && labels.sleep_state === 'awake' && value === 0,
+      name === SLEEP_STATE && labels.sleep_state === 'awake' && value === 0,
   );
 }
 
@@ -70,6 +77,7 @@ export function loadOf(samples: readonly MetricSample[]): EngineReport {
   return {
     running: sum('vllm:num_requests_running'),
     waiting: sum('vllm:num_requests_waiting'),
+    countsAll: true,
     slots: [],
     cachedBlocks: Math.round(sum('vllm:kv_cache_usage_perc') * (cacheOf(samples)?.blocks ?? 0)),
     hostBlocks: 0,

@@ -80,6 +80,12 @@ export class VllmQuestions {
     return { policy: looseText(policy) || undefined, slots: looseCount(max_num_seqs) };
   }
 
+  /** Undefined where it has no such route: with its sleep mode off, or outside of development mode. */
+  async isSleeping(): Promise<boolean | undefined> {
+    const told = await this.#optional('/is_sleeping');
+    return told === undefined ? undefined : looseObject(told).is_sleeping === true;
+  }
+
   /** Whether requests may bear hints about their KV (`kv_hints`): newer ones say so of themselves. */
   async takesKvHints(): Promise<boolean> {
     const { components } = looseObject(await this.#optional('/openapi.json'));

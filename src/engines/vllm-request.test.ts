@@ -5,7 +5,13 @@ import { plainJob } from '../../test/plain-job.ts';
 import type { GatewayError } from '../model/error.ts';
 import type { WorkerId } from '../model/ids.ts';
 import type { Part } from '../model/part.ts';
-import { type AnswerFrame, type Format, FREE, NO_FRAME } from '../model/request.ts';
+import {
+  type AnswerFrame,
+  type AskedSampling,
+  type Format,
+  FREE,
+  NO_FRAME,
+} from '../model/request.ts';
 import type { Job } from '../ports.ts';
 import { EngineHttp } from './http.ts';
 import { VllmEngine } from './vllm.ts';
@@ -15,10 +21,20 @@ const DIALECT: VllmDialect = {
   ...{ model: 'its-name', takesPriority: true, takesKvHints: false, hasStructuredOutputs: true },
 };
 const IDS = Uint32Array.of(1, 2, 3);
+const AUTO = { kind: 'auto' } as const;
 const TOOL = {
   name: 'weather',
   description: undefined,
   parameters: { type: 'object', properties: { city: { enum: ['Paris'] } }, required: ['city'] },
+};
+const LEFT_OUT: AskedSampling = {
+  ...{ temperature: undefined, topP: undefined, topK: undefined, minP: undefined },
+  ...{ repetitionPenalty: undefined, frequencyPenalty: undefined },
+  ...{ presencePenalty: undefined, seed: undefined },
+};
+const CHAT: Job['prompt'] = {
+  kind: 'chat',
+  chat: { ...{ model: 'm', messages: [], tools: [], thinking: undefined }, toolChoice: AUTO },
 };
 const REASONS: AnswerFrame = {
   ...NO_FRAME,
@@ -41,6 +57,31 @@ test('special tokens come as text, and what was said already stands behind the p
   });
   assert.deepEqual(body.prompt, [1, 2, 3, 8, 9]);
   assert.deepEqual([body.skip_special_tokens, body.spaces_between_special_tokens], [false, false]);
+});
+
+test('what a client left out is left to the model’s own configuration', () => {
+  const body = sent({ sampling: { ...LEFT_OUT, topP: 0.5, topK: 0 } });
+  assert.deepEqual([body.top_p, body.top_k], [0.5, 0]);
+  for (const field of ['temperature', 'min_p', 'repetition_penalty', 'seed']) {
+    assert.equal(field in body, false, field);
+  }
+});
+
+test('what only vLLM’s API has goes there with ids, text and conversations', () => {
+  const extras = { ignoreEos: true, outputTokensMin: 5, stopTokenIds: [7, 8] };
+  const asked = { ignore_eos: true, min_tokens: 5, stop_token_ids: [7, 8] };
+  const { ignore_eos, min_tokens, stop_token_ids } = sent({ extras });
+  assert.deepEqual({ ignore_eos, min_tokens, stop_token_ids }, asked);
+  assert.equal(sent({ extras: { skipSpecialTokens: true } }).skip_special_tokens, true);
+  // Ids were cut before they were hashed.
+  assert.equal('truncate_prompt_tokens' in sent({ extras: { promptTokensMax: 2 } }), false);
+  const cut = { promptTokensMax: 2, skipSpecialTokens: false };
+  for (const prompt of [{ kind: 'text', text: 'a' }, CHAT] as Job['prompt'][]) {
+    const { body } = vllmRequest(plainJob({ prompt, extras: { ...extras, ...cut } }), DIALECT);
+    const told = body as Record<string, unknown>;
+    assert.deepEqual([told.min_tokens, told.truncate_prompt_tokens], [5, 2], prompt.kind);
+    assert.equal(told.skip_special_tokens, false);
+  }
 });
 
 test('without reasoning in front a format is vLLM’s own; with it, or for calls, one grammar says all', () => {
@@ -147,7 +188,7 @@ async function answered(
   server.answer = play(stream.endsWith('.sse') ? fixture('vllm', stream) : stream);
   const http = new EngineHttp({ url: server.url, silenceUsMax: 5_000_000, headers: {} });
   const given = { worker: 'w' as WorkerId, http, dialect: DIALECT, reportsCachedTokens: true };
-  const engine = new VllmEngine(given);
+  const engine = new VllmEngine({ ...given, isAwake: async () => true });
   t.after(() => engine.close());
   const parts: Part[] = [];
   const job = plainJob({ prompt: { kind: 'tokens', ids: IDS }, ...changes });

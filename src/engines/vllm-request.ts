@@ -2,6 +2,7 @@
 import { GatewayError } from '../model/error.ts';
 import type { AnswerFrame, Format } from '../model/request.ts';
 import type { Job } from '../ports.ts';
+import { extraFields } from '../wire/extras.ts';
 import { ticketFields } from '../wire/handoff.ts';
 import { kvHints } from '../wire/kv-hints.ts';
 import { chatFields } from '../wire/openai-upstream.ts';
@@ -33,13 +34,18 @@ export function vllmRequest(job: Job, dialect: VllmDialect): VllmRequest {
       param: 'nvext.forced_output',
     });
   }
-  const { prompt, shape } = job;
+  const { prompt, shape, extras } = job;
+  const truncated = { truncate_prompt_tokens: extras?.promptTokensMax };
   if (prompt.kind === 'chat') {
     const { logprobs } = shape;
     const likely = logprobs === undefined ? {} : { logprobs: true, top_logprobs: logprobs };
     const format = renamed(formatFields(shape.format), dialect);
-    const body = { ...fieldsOf(job, dialect), ...likely, ...chatFields(prompt.chat), ...format };
-    return { path: '/v1/chat/completions', body };
+    const own = { ...truncated, skip_special_tokens: extras?.skipSpecialTokens };
+    const chat = { ...chatFields(prompt.chat), ...format, ...own };
+    return {
+      path: '/v1/chat/completions',
+      body: { ...fieldsOf(job, dialect), ...likely, ...chat },
+    };
   }
   const path = '/v1/completions';
   const completion = {
@@ -49,11 +55,13 @@ export function vllmRequest(job: Job, dialect: VllmDialect): VllmRequest {
     logprobs: shape.logprobs,
     return_token_ids: true,
     // Reasoning and calls are told apart here, by tokens that some models have as special ones.
-    skip_special_tokens: false,
+    skip_special_tokens: extras?.skipSpecialTokens ?? false,
     spaces_between_special_tokens: false,
     ...renamed(completionFormat(shape.format, shape.frame), dialect),
   };
-  if (prompt.kind === 'text') return { path, body: { ...completion, prompt: prompt.text } };
+  if (prompt.kind === 'text') {
+    return { path, body: { ...completion, ...truncated, prompt: prompt.text } };
+  }
   return { path, body: jsonWithIds(completion, 'prompt', idsOf(job, prompt.ids)) };
 }
 
@@ -78,6 +86,7 @@ function fieldsOf(job: Job, dialect: VllmDialect): Record<string, unknown> {
     ...samplingFields(sampling),
     max_tokens: job.outputTokensMax,
     stop: job.stop.length > 0 ? job.stop : undefined,
+    ...extraFields(job.extras),
     cache_salt: job.cacheSalt === '' ? undefined : job.cacheSalt,
     // vLLM's falls with importance.
     priority: takesPriority && job.priority !== 0 ? -job.priority : undefined,

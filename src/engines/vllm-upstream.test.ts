@@ -163,6 +163,26 @@ test('one that sleeps is not met, and says how it wakes', async (t) => {
   await assert.rejects(meet(t, { metrics: asleep }), /sleeps.*wake_up/);
 });
 
+test('an older one is asked whether it sleeps, if it has a route for that, and is met once it wakes', async (t) => {
+  const old = (text: string) => text.replace(/^.*engine_sleep_state.*$/gm, '');
+  const { upstream, told, server } = await meet(t, { metrics: old, sleep: { is_sleeping: false } });
+  const engine = upstream.engine('w' as WorkerId);
+  told['GET /health'] = '';
+  assert.equal(await engine.healthy(), true);
+  told['GET /is_sleeping'] = { is_sleeping: true };
+  assert.equal(await engine.healthy(), false, 'it gets nothing');
+  await assert.rejects(upstream.introduce(), /sleeps/);
+  told['GET /is_sleeping'] = { is_sleeping: false };
+  assert.equal(await engine.healthy(), true);
+  await upstream.introduce();
+  engine.close();
+  const { upstream: without, server: other } = await meet(t, { metrics: old });
+  const before = other.seen.length;
+  await without.introduce();
+  assert.equal(other.seen.length, before + 1, 'what is not there is not asked for again');
+  assert.ok(server.seen.length > 0);
+});
+
 interface Changes {
   metrics: (text: string) => string;
   /** Of KV events; undefined: the route is not there. */
@@ -174,6 +194,8 @@ interface Changes {
   differing: number;
   refusesPriority: boolean;
   config: object;
+  /** What it says of sleeping; undefined: it has no such route. */
+  sleep: object;
 }
 
 const REFUSING: Partial<Changes> = { policy: undefined, refusesPriority: true };
@@ -187,6 +209,7 @@ async function meet(t: TestContext, changes: Partial<Changes>) {
   told['GET /metrics'] = changes.metrics?.(metrics) ?? metrics;
   if ('sources' in changes) replace(told, 'GET /kv_event_sources', changes.sources);
   if (changes.models !== undefined) told['GET /v1/models'] = changes.models;
+  if (changes.sleep !== undefined) told['GET /is_sleeping'] = changes.sleep;
   if ('policy' in changes) {
     const { policy } = changes;
     const info = policy && { vllm_config: { scheduler_config: { policy, max_num_seqs: 8 } } };
@@ -207,7 +230,7 @@ async function meet(t: TestContext, changes: Partial<Changes>) {
   });
   t.after(() => upstream.close());
   const met: Introduction = await upstream.introduce();
-  return { server, upstream, met };
+  return { server, upstream, met, told };
 }
 
 /** Of its own prompt; an older server takes no priority where it does not schedule by it. */

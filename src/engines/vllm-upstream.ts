@@ -13,7 +13,14 @@ import { compare, connect, introductionOf, modelAmong } from './introduction.ts'
 import type { UpstreamGiven } from './upstream-given.ts';
 import { VllmEngine } from './vllm.ts';
 import { examineVllm, type VllmCard } from './vllm-findings.ts';
-import { cacheOf, isAwake, readVllmMetrics, startOf, type VllmCache } from './vllm-metrics.ts';
+import {
+  cacheOf,
+  isAwake,
+  readVllmMetrics,
+  startOf,
+  tellsSleep,
+  type VllmCache,
+} from './vllm-metrics.ts';
 import { VllmQuestions } from './vllm-questions.ts';
 import type { VllmDialect } from './vllm-request.ts';
 
@@ -29,6 +36,8 @@ export class VllmUpstream implements Upstream {
   readonly #given: UpstreamGiven;
   readonly #http: EngineHttp;
   readonly #questions: VllmQuestions;
+  /** Whether an older one has a route that says whether it sleeps; undefined: it was not asked yet. */
+  #hasSleepRoute: boolean | undefined;
   /** Who was there last. */
   #known: { introduction: Introduction; card: VllmCard } | undefined;
 
@@ -40,7 +49,11 @@ export class VllmUpstream implements Upstream {
 
   async introduce(): Promise<Introduction> {
     const samples = readVllmMetrics(await this.#questions.metrics());
-    if (!isAwake(samples)) throw new Error('it sleeps; POST /wake_up wakes it');
+    if (!(await this.#isAwake(samples))) {
+      throw new Error(
+        'it sleeps, and gets nothing until whoever put it to sleep wakes it (POST /wake_up)',
+      );
+    }
     const cache = cacheOf(samples);
     const run = runOf(samples, cache);
     if (this.#known?.introduction.run === run) return this.#known.introduction;
@@ -62,11 +75,21 @@ export class VllmUpstream implements Upstream {
     const { card } = must(this.#known, 'who is driven introduced itself');
     const http = connect(this.#given, { silenceUsMax: this.#given.silenceUsMax });
     const { reportsCachedTokens } = card;
-    return new VllmEngine({ worker, http, dialect: dialectOf(card), reportsCachedTokens });
+    const isAwakeBy = (samples: Samples) => this.#isAwake(samples);
+    const dialect = dialectOf(card);
+    return new VllmEngine({ worker, http, dialect, reportsCachedTokens, isAwake: isAwakeBy });
   }
 
   close(): void {
     this.#http.close();
+  }
+
+  /** Nobody is woken here: who sleeps may have lent its memory to another. */
+  async #isAwake(samples: Samples): Promise<boolean> {
+    if (tellsSleep(samples) || this.#hasSleepRoute === false) return isAwake(samples);
+    const isSleeping = await this.#questions.isSleeping();
+    this.#hasSleepRoute = isSleeping !== undefined;
+    return isSleeping !== true;
   }
 
   async #examine(cache: VllmCache | undefined) {

@@ -9,7 +9,7 @@ import type { EngineHttp } from './http.ts';
 import { PartStream } from './part-stream.ts';
 import { RequestHandoff } from './request-handoff.ts';
 import { withoutSaid } from './said.ts';
-import { isAwake, loadOf, readVllmMetrics } from './vllm-metrics.ts';
+import { loadOf, readVllmMetrics } from './vllm-metrics.ts';
 import { type VllmDialect, vllmRequest } from './vllm-request.ts';
 
 export interface VllmEngineGiven {
@@ -18,6 +18,8 @@ export interface VllmEngineGiven {
   dialect: VllmDialect;
   /** Older ones leave the number out where it is 0. */
   reportsCachedTokens: boolean;
+  /** By its metrics, and where those do not say, as it says itself. */
+  isAwake: (samples: ReturnType<typeof readVllmMetrics>) => Promise<boolean>;
 }
 
 export class VllmEngine implements Engine {
@@ -80,7 +82,8 @@ export class VllmEngine implements Engine {
   /** One that sleeps answers, and computes nothing. */
   async healthy(): Promise<boolean> {
     await this.#http.text('GET', '/health');
-    return isAwake(readVllmMetrics(await this.#http.text('GET', '/metrics')));
+    const samples = readVllmMetrics(await this.#http.text('GET', '/metrics'));
+    return await this.#given.isAwake(samples);
   }
 
   async report(): Promise<EngineReport | undefined> {

@@ -111,9 +111,11 @@ export class Account {
 
   /** As its request had it: what was brought to whoever answered was computed for it elsewhere. */
   usageOf(usage: Usage): Usage {
-    if (this.#prefilled === undefined) return usage;
+    // An engine that claims more than there was is not to make anybody's bill negative.
+    const there =
+      usage.cachedTokens && Math.min(Math.max(0, usage.cachedTokens), usage.promptTokens);
+    if (this.#prefilled === undefined) return { ...usage, cachedTokens: there };
     const { cachedTokens } = this.#prefilled;
-    const there = usage.cachedTokens;
     const isKnown = cachedTokens !== undefined && there !== undefined;
     return { ...usage, cachedTokens: isKnown ? Math.min(cachedTokens, there) : undefined };
   }

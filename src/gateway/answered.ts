@@ -75,12 +75,17 @@ export class Answered {
       outputTokensMax === undefined ? undefined : Math.max(0, outputTokensMax - told.tokens);
     const { seed } = sampling;
     const several = shape.choices > 1;
+    const { outputTokensMin = 0 } = this.#job.extras ?? {};
+    const leastLeft = Math.max(0, outputTokensMin - told.tokens);
     const job: Job = {
       ...this.#job,
       ...(several && { shape: { ...shape, choices: 1 } }),
       ...(several &&
         seed !== undefined && { sampling: { ...sampling, seed: (seed + choice) >>> 0 } }),
       outputTokensMax: left,
+      ...(outputTokensMin > 0 && {
+        extras: { ...this.#job.extras, outputTokensMin: leastLeft },
+      }),
       said: told.said(),
     };
     return { choice, job, finish: told.endOf(left, stop) };

@@ -87,6 +87,29 @@ test('one engine after the other fails: it is tried as often as may be, and no m
   assert.equal(rig.host.state().running, 0);
 });
 
+test('who turns it away is asked once; another may take it, and where nobody is left that is said', async () => {
+  const denied = new GatewayError('engine_denied', 'The engine answered 401; mend key:.');
+  const rig = new Rig({ a: [denied], b: [say(1), done(1)] });
+  assert.deepEqual(await rig.answer(), [1, 'done']);
+  assert.equal(rig.jobs.length, 2);
+  const alone = new Rig({ a: [denied], b: [denied] });
+  await assert.rejects(alone.answer(), denied);
+  assert.equal(alone.jobs.length, 2, 'each once');
+  assert.ok(alone.clock.nowUs() < 2 * S, 'nobody waits for what stays as it is');
+  assert.equal(alone.host.state().running + alone.host.state().waiting, 0);
+});
+
+test('it waits for one that is not well where the others turned it away', async () => {
+  const denied = new GatewayError('engine_denied', 'The engine answered 401; mend key:.');
+  const rig = new Rig({ a: [denied], b: [say(1), done(1)] });
+  rig.host.tell({ kind: 'healthChanged', worker: 'b' as WorkerId, healthy: false });
+  rig.clock.after(20 * S, () => {
+    rig.host.tell({ kind: 'healthChanged', worker: 'b' as WorkerId, healthy: true });
+  });
+  assert.deepEqual(await rig.answer(), [1, 'done']);
+  assert.equal(rig.jobs.length, 2, 'who turned it away is not asked meanwhile');
+});
+
 test('what ended as it should is over, whatever comes behind its end', async () => {
   for (const last of ['hang', LOST] as Act[]) {
     const rig = new Rig({ a: [say(1), done(1), last], b: [] });
@@ -158,7 +181,9 @@ class Rig {
         account: { arrival: ARRIVAL, placed: () => {} } as unknown as Account,
         engines: {
           engine: (worker) => this.#engines.get(worker),
-          suspect: (worker) => void this.suspected.push(worker),
+          ended: (worker, fault) => {
+            if (fault?.code === 'engine_lost') this.suspected.push(worker);
+          },
           givenUp: (_, silentUs) => (silentUs >= this.givenUpAfterUs ? LOST : undefined),
         },
         ask: (engine, rest, signal) => engine.generate(rest, signal),

@@ -22,8 +22,8 @@ import type { Host } from './host.ts';
 
 export interface Engines {
   engine(worker: WorkerId): Engine | undefined;
-  /** A worker could not be reached: it gets no more requests until it is well again. */
-  suspect(worker: WorkerId): void;
+  /** How a request there ended: by the engine's own fault, or as it should; whatever it was asked. */
+  ended(worker: WorkerId, fault: GatewayError | undefined): void;
   /** Why a worker that said nothing for so long is given up; undefined: it may take its time. */
   givenUp(worker: WorkerId, silentUs: number): GatewayError | undefined;
 }
@@ -60,6 +60,7 @@ export async function answerOf(given: Given, take: Take): Promise<void> {
     const attempt = prompt ?? new Attempt(given, { worker, answered, take });
     const failure = await attempt.run();
     if (failure === undefined) {
+      engines.ended(worker, undefined);
       if (handover === undefined || prompt === undefined) return;
       placement = await handover.prefilled();
       continue;
@@ -67,14 +68,16 @@ export async function answerOf(given: Given, take: Take): Promise<void> {
     handover?.close();
     const { thrown, isMoved } = failure;
     const error = signal.aborted ? whyAborted(signal) : asGatewayError(thrown);
-    if (error.code === 'engine_lost' && !isMoved && !signal.aborted) engines.suspect(worker);
+    if (FAULTS.has(error.code) && !isMoved && !signal.aborted) engines.ended(worker, error);
     const failed = {
       request: job.id,
       worker,
       why: isMoved ? 'moved' : whyFailed(error),
       saidTokens: answered.tokens,
     } as const;
-    if (signal.aborted || !error.retryable || !attempt.canGoOn) {
+    // Another engine may take what this one turned away.
+    const isDenied = error.code === 'engine_denied';
+    if (signal.aborted || !(error.retryable || isDenied) || !attempt.canGoOn) {
       host.tell({ kind: 'failed', ...failed, retry: false });
       return await last(error);
     }
@@ -82,8 +85,8 @@ export async function answerOf(given: Given, take: Take): Promise<void> {
       placement = await host.elsewhere(failed, signal);
     } catch (refusal) {
       // An engine that was only busy is tried again by the client, when it says so; of an answer that
-      // began the engine's own fault is told.
-      const isOwn = error.code === 'queue_full' || !answered.isEmpty;
+      // began the engine's own fault is told, and why it was turned away where nobody else is left.
+      const isOwn = error.code === 'queue_full' || isDenied || !answered.isEmpty;
       return await last(isOwn ? error : refusal);
     }
   }
@@ -104,7 +107,13 @@ function whyAborted({ reason }: AbortSignal): GatewayError {
 /** What an engine refuses because of the request says nothing about the engine. */
 function whyFailed({ code, isUnreached }: GatewayError): Extract<Fact, { kind: 'failed' }>['why'] {
   if (isUnreached) return 'unreached';
+  if (code === 'engine_denied') return 'denied';
   return FAULTS.has(code) ? 'engine' : undefined;
 }
 
-const FAULTS: ReadonlySet<ErrorCode> = new Set(['engine_lost', 'engine_failed', 'engine_timeout']);
+const FAULTS: ReadonlySet<ErrorCode> = new Set([
+  'engine_lost',
+  'engine_failed',
+  'engine_denied',
+  'engine_timeout',
+]);

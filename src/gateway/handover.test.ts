@@ -171,7 +171,7 @@ class Rig {
     const job: Job = { ...plainJob({ outputTokensMax: 50 }), id: arrival.id };
     const engines: Engines = {
       engine: (worker) => this.#engines.get(worker),
-      suspect: () => {},
+      ended: () => {},
       givenUp: () => undefined,
     };
     const parts: Part[] = [];

@@ -94,7 +94,7 @@ export class Handover {
   #prefill(worker: WorkerId, { next }: PrefillStage): Attempt {
     this.close();
     this.#cachedTokens = undefined;
-    const { stop, forcedOutput, thread, said, ...rest } = this.#of.job;
+    const { stop, forcedOutput, thread, said, extras, ...rest } = this.#of.job;
     const alone = { stop: [], forcedOutput: undefined, sampling: GREEDY, shape: FREE };
     const job: Job = { ...rest, ...alone, outputTokensMax: 1 };
     const ask: Given['ask'] = (engine, prompt, signal) => {

@@ -47,6 +47,20 @@ test('a call beside a thread is no turn of it, whichever comes first', () => {
   }
 });
 
+test('who asks without tools wants a title before the first answer, and a summary after it', () => {
+  const headers = { 'x-session-id': 's', 'user-agent': 'opencode/1.18' };
+  const tools = [{ name: 'read', input_schema: {} }];
+  const rig = new Rig();
+  const first = rig.say(headers, { tools }, ['hi']);
+  const title = rig.say(headers, {}, ['A title for: hi']);
+  assert.deepEqual([title.thread, title.purpose.kind], ['s/side', 'side']);
+  rig.serve(title);
+  assert.equal(rig.say(headers, {}, ['Another title for: hi']).purpose.kind, 'side');
+  rig.serve(first);
+  const summary = rig.say(headers, {}, ['hi', 'Hello.', 'sum it up']);
+  assert.deepEqual([summary.thread, summary.purpose.kind], ['s', 'compaction']);
+});
+
 test('what a client says a request is for counts before what it looks like', () => {
   const purposeOf = (headers: Record<string, string>) =>
     new Rig().say({ 'x-claude-code-session-id': 's', ...headers }, {}, ['hi']).purpose;

@@ -43,6 +43,7 @@ const FALL_BACK: ReadonlySet<ErrorCode> = new Set([
   'queue_full',
   'engine_lost',
   'engine_failed',
+  'engine_denied',
   'engine_timeout',
 ]);
 

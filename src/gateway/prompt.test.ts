@@ -3,13 +3,13 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import type { KvEvent } from '../model/block.ts';
 import type { RequestId, TenantId } from '../model/ids.ts';
-import { ModelTokens } from '../tokens/model-tokens.ts';
 import { IncrementalEncoder } from '../tokens/prompt-encoder.ts';
-import { toyVocabulary } from '../tokens/toy-vocabulary.test.ts';
+import { toyTokens } from '../tokens/toy-tokens.test.ts';
 import { KvEventReader, type StoredBlocks } from '../wire/kv-event-reader.ts';
 import { packEvents } from '../wire/kv-events.ts';
 import { openaiChat } from '../wire/openai-chat.ts';
 import { openaiCompletions } from '../wire/openai-completions.ts';
+import type { Ask } from '../wire/wire.ts';
 import { DEFAULT_TENANT } from './access.ts';
 import { BlockNames } from './feed/block-names.ts';
 import { identify } from './identify.ts';
@@ -18,15 +18,7 @@ import { arrivalOf, jobOf, promptOf, refuseTooMany } from './prompt.ts';
 
 const BLOCK = 16;
 
-const built = ModelTokens.build({
-  vocabulary: toyVocabulary(),
-  model: 'm',
-  fingerprint: 'f',
-  blockTokens: BLOCK,
-  now: () => new Date(0),
-});
-assert.ok(built.kind === 'exact');
-const { tokens } = built;
+const tokens = toyTokens({ blockTokens: BLOCK });
 const prompts = new IncrementalEncoder({
   tokens,
   elsewhere: undefined,
@@ -103,6 +95,50 @@ test('what an engine tells of a prompt it was given is what the next such prompt
     }),
     { numRuns: 100 },
   ));
+
+test('of a prompt that is to be cut its last tokens are hashed and sent, and nothing is cut twice', async () => {
+  const who = identify(DEFAULT_TENANT, {}, []);
+  const cut = async (body: object, served = model) => {
+    const ask = openaiCompletions.parse({ model: 'm', prompt: TEXT, max_tokens: 5, ...body });
+    const prompt = await promptOf(ask, served, who);
+    const given = { ask, model: served, who, prompt, manners: { patienceUs: 1 } };
+    return { prompt, job: jobOf('r' as RequestId, given) };
+  };
+  const ids = tokens.encode(TEXT);
+  for (const [most, served, kept] of [
+    [40, model, 40],
+    [1_000_000, model, ids.length],
+    [-1, { ...model, contextTokens: 30 }, 25],
+  ] as const) {
+    const { prompt, job } = await cut({ truncate_prompt_tokens: most }, served);
+    assert.ok(job.prompt.kind === 'tokens');
+    assert.deepEqual([...job.prompt.ids], [...ids.subarray(ids.length - kept)]);
+    assert.deepEqual(prompt.hashes, tokens.hasher.blocks(tokens.hasher.root(''), job.prompt.ids));
+    assert.equal(job.extras?.promptTokensMax, undefined);
+  }
+  const unknown = { ...model, tokens: undefined };
+  const passed = await cut({ truncate_prompt_tokens: 3 }, unknown);
+  assert.equal(passed.job.extras?.promptTokensMax, 3, 'whoever encodes it cuts it');
+  assert.equal(passed.prompt.promptTokens, 3);
+});
+
+test('special tokens are text where reasoning and calls are told apart here, and else as in vLLM', async () => {
+  const who = identify(DEFAULT_TENANT, {}, []);
+  const messages = [{ role: 'user', content: 'the king' }];
+  const skips = async (ask: Ask, served: ServedModel) => {
+    const prompt = await promptOf(ask, served, who);
+    const given = { ask, model: served, who, prompt };
+    return jobOf('r' as RequestId, given).extras?.skipSpecialTokens;
+  };
+  const unknown = { ...model, tokens: undefined };
+  for (const said of [undefined, true, false]) {
+    const body = { model: 'm', skip_special_tokens: said };
+    assert.equal(await skips(openaiChat.parse({ ...body, messages }), model), undefined);
+    assert.equal(await skips(openaiChat.parse({ ...body, messages }), unknown), said);
+    const plain = openaiCompletions.parse({ ...body, prompt: TEXT });
+    assert.equal(await skips(plain, model), said ?? true);
+  }
+});
 
 test('more messages, blocks or tools than the context has tokens are refused unread', () => {
   const served = { ...model, contextTokens: 100 };

@@ -3,8 +3,12 @@ import { GatewayError } from '../model/error.ts';
 import type { RequestId } from '../model/ids.ts';
 import type { Arrival, WorkerWants } from '../model/kernel-io.ts';
 import type { KvOutlook } from '../model/kv-control.ts';
-import type { AnswerFrame, Hints } from '../model/request.ts';
-import { IDLE_PRIORITY } from '../model/request.ts';
+import {
+  type AnswerFrame,
+  type EngineExtras,
+  type Hints,
+  IDLE_PRIORITY,
+} from '../model/request.ts';
 import type { Identity } from '../model/session.ts';
 import type { EncodedPrompt, Job, PartParser, Tokens } from '../ports.ts';
 import type { Ask } from '../wire/wire.ts';
@@ -28,7 +32,8 @@ export interface Prompt {
 export async function promptOf(ask: Ask, model: ServedModel, who: Identity): Promise<Prompt> {
   const { prompt } = ask;
   const { tokens, prompts } = model;
-  if (tokens === undefined || prompts === undefined) return passThrough(ask);
+  const tokensMax = tokensMaxOf(ask, model);
+  if (tokens === undefined || prompts === undefined) return passThrough(ask, tokensMax);
   const { hasher } = tokens;
   const root = hasher.root(saltOf(ask, who), adapterOf(ask, model));
   let encoded: EncodedPrompt;
@@ -36,8 +41,12 @@ export async function promptOf(ask: Ask, model: ServedModel, who: Identity): Pro
     encoded = { ids: prompt.ids, hashes: hasher.blocks(root, prompt.ids) };
   } else {
     const text = prompt.kind === 'text' ? prompt.text : tokens.render(prompt.chat);
-    refuseTooLong(text, tokens, model);
+    if (tokensMax === undefined) refuseTooLong(text, tokens, model);
     encoded = await prompts.encode(text, { thread: who.thread ?? '', root });
+  }
+  if (tokensMax !== undefined && encoded.ids.length > tokensMax) {
+    const ids = encoded.ids.slice(-tokensMax);
+    encoded = { ids, hashes: hasher.blocks(root, ids) };
   }
   return {
     job: { kind: 'tokens', ids: encoded.ids },
@@ -50,6 +59,13 @@ export async function promptOf(ask: Ask, model: ServedModel, who: Identity): Pro
         ? tokens.frame(prompt.chat)
         : ask.shape.frame,
   };
+}
+
+/** Tokens of the prompt that count, its last ones; undefined: all. */
+function tokensMaxOf({ extras, outputTokensMax }: Ask, model: ServedModel): number | undefined {
+  const { promptTokensMax } = extras ?? {};
+  if (promptTokensMax !== -1) return promptTokensMax;
+  return Math.max(1, model.contextTokens - Math.max(1, outputTokensMax ?? 1));
 }
 
 /**
@@ -126,6 +142,7 @@ export function jobOf(
     outputTokensMax: ask.outputTokensMax,
     stop: ask.stop,
     shape: { ...ask.shape, frame: prompt.frame },
+    extras: extrasFor(ask, prompt.job.kind),
     adapter: adapterOf(ask, model),
     cacheSalt: saltOf(ask, who),
     priority: enginePriority(ask.hints),
@@ -134,6 +151,16 @@ export function jobOf(
     thread: who.thread,
     outlook: outlookOf(who, ask.hints),
   };
+}
+
+/**
+ * What was cut here is not cut again, and where reasoning and calls are told apart here special tokens
+ * are text; of a plain completion they are none, as in vLLM.
+ */
+function extrasFor({ prompt, extras }: Ask, kind: Job['prompt']['kind']): EngineExtras | undefined {
+  if (kind !== 'tokens') return extras;
+  const { promptTokensMax: _, skipSpecialTokens = true, ...rest } = extras ?? {};
+  return prompt.kind === 'chat' ? rest : { ...rest, skipSpecialTokens };
 }
 
 /** Nobody goes on from a title, a summary or a last word. */
@@ -167,11 +194,12 @@ const PLAIN_MAX = 2 ** 20 - 1;
 const STRICT_MAX = 511;
 
 /** Four bytes are taken for a token; without hashes the index knows such a worker by its load only. */
-function passThrough({ prompt, shape }: Ask): Prompt {
-  const promptTokens =
+function passThrough({ prompt, shape }: Ask, tokensMax = Number.POSITIVE_INFINITY): Prompt {
+  const allTokens =
     prompt.kind === 'tokens'
       ? prompt.ids.length
       : Math.ceil(JSON.stringify(prompt.kind === 'chat' ? prompt.chat : prompt.text).length / 4);
+  const promptTokens = Math.min(allTokens, tokensMax);
   const hashes = new BigUint64Array(0);
   return {
     job: prompt,

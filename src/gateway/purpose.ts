@@ -69,7 +69,7 @@ export interface Looks {
   tools: number;
   /** The answer must be JSON. */
   isFormatted: boolean;
-  /** The thread sent tools before. */
+  /** The thread was served a turn with tools before. */
   hadTools: boolean;
   /** The client is one whose agents always send tools. */
   isAgent: boolean;
@@ -84,7 +84,7 @@ export function purposeShown({
 }: Looks): Purpose | undefined {
   if (tools > 0 || !(hadTools || isAgent)) return undefined;
   if (isFormatted) return { kind: 'side', by: 'no tools, formatted' };
-  // Before a thread has said anything there is nothing to summarise.
+  // Before a thread was answered there is nothing to summarise: titles are asked for beside its first turn.
   return hadTools
     ? { kind: 'compaction', by: 'no tools, where the thread had some' }
     : { kind: 'side', by: 'no tools, before the first turn' };

@@ -71,7 +71,7 @@ async function ranked(engine: Partial<Engine>, given: object = BODY) {
       ...{ host, clock, patience: new Patience(limits) },
       access: { caller: () => ({ tenant: 't' as TenantId }) } as unknown as Access,
       models: { find: () => ({ ...model, demo: false, contextTokens: 1000 }) } as unknown as Models,
-      engines: { engine: () => engine as Engine, suspect: () => {}, givenUp: () => undefined },
+      engines: { engine: () => engine as Engine, ended: () => {}, givenUp: () => undefined },
     },
     { open, close: () => {} } as unknown as Accounts,
   );

@@ -5,12 +5,11 @@ import type { WorkerId } from '../model/ids.ts';
 import type { Fact } from '../model/kernel-io.ts';
 import type { Part } from '../model/part.ts';
 import type { WorkerAbout } from '../model/worker.ts';
-import type { Engine, Note, WorkerChange } from '../ports.ts';
+import type { Engine, EngineReport, Note, WorkerChange } from '../ports.ts';
 import { SimClock } from '../sim/clock.ts';
 import { FEED_SETTINGS } from '../sim/scene.ts';
-import { ModelTokens } from '../tokens/model-tokens.ts';
 import { IncrementalEncoder } from '../tokens/prompt-encoder.ts';
-import { toyVocabulary } from '../tokens/toy-vocabulary.test.ts';
+import { toyTokens } from '../tokens/toy-tokens.test.ts';
 import { Draining } from './draining.ts';
 import { Feed } from './feed/feed.ts';
 import type { Host } from './host.ts';
@@ -26,9 +25,10 @@ test('a worker that cannot be reached gets nothing until it is well again, and i
   const rig = new Rig();
   rig.up('a');
   rig.facts.length = 0;
-  rig.roster.suspect(A);
-  rig.roster.suspect(A);
-  rig.roster.suspect('stranger' as WorkerId);
+  const lost = new GatewayError('engine_lost', 'It is gone.');
+  rig.roster.ended(A, lost);
+  rig.roster.ended(A, lost);
+  rig.roster.ended('stranger' as WorkerId, lost);
   assert.deepEqual(rig.health(), [false]);
   rig.well = false;
   await rig.pass(RECHECK_US);
@@ -41,6 +41,26 @@ test('a worker that cannot be reached gets nothing until it is well again, and i
   assert.equal(rig.checks, 2);
   await rig.pass(1);
   assert.equal(rig.checks, 3);
+});
+
+test('who turns the gateway away is named once, in our words, until something is served there', () => {
+  const rig = new Rig();
+  rig.up('a');
+  const warned = () => rig.notes.flatMap((note) => (note.kind === 'warning' ? note.sentence : []));
+  const trouble = () => rig.roster.about()[0].trouble;
+  const key = new GatewayError('engine_denied', 'The engine answered 401: mend key:');
+  for (let i = 0; i < 3; i++) rig.roster.ended(A, key);
+  assert.deepEqual(warned(), ['a: The engine answered 401: mend key:']);
+  assert.equal(trouble(), key.message);
+  const model = 'The engine answered 404: no model called my-secret-prompt';
+  rig.roster.ended(A, new GatewayError('engine_denied', model));
+  assert.match(warned()[1], /404: it has no such model.* engineModel:/);
+  rig.roster.ended(A, new GatewayError('engine_failed', 'my-secret-prompt'));
+  assert.match(trouble() ?? '', /its own log/);
+  assert.doesNotMatch(JSON.stringify([warned(), trouble()]), /secret/);
+  rig.roster.ended(A, undefined);
+  assert.equal(trouble(), undefined);
+  assert.deepEqual(rig.health(), [], 'it answers, whatever it says');
 });
 
 test('who is silent is given up when its checks fail again and again, or when it takes too long', async () => {
@@ -58,6 +78,22 @@ test('who is silent is given up when its checks fail again and again, or when it
   rig.well = true;
   await rig.pass(RECHECK_US);
   assert.equal(givenUp(1), undefined);
+});
+
+test('an answer is given up of whoever says that it runs nothing, long before all silence is', async () => {
+  const silentUs = 99_000_000;
+  for (const running of [1, 0]) {
+    const rig = new Rig(100_000_000);
+    rig.up('a');
+    rig.load = { running, waiting: 0, countsAll: true };
+    let why: string | undefined;
+    for (let i = 0; i < 20 && why === undefined; i++) {
+      why = rig.roster.givenUp(A, silentUs)?.message;
+      await rig.pass(1_000_000);
+    }
+    if (running > 0) assert.equal(why, undefined);
+    else assert.match(why ?? '', /says that it runs nothing/);
+  }
 });
 
 test('one that leaves is drained, then rid of what does not end, and goes when nothing runs there', async () => {
@@ -194,15 +230,7 @@ test('prompts become ids only while every worker of the name takes ours', () => 
   }
 });
 
-const built = ModelTokens.build({
-  vocabulary: toyVocabulary(),
-  model: 'm',
-  fingerprint: 'f',
-  blockTokens: 16,
-  now: () => new Date(0),
-});
-assert.ok(built.kind === 'exact');
-const { tokens } = built;
+const tokens = toyTokens();
 const prompts = new IncrementalEncoder({
   tokens,
   elsewhere: undefined,
@@ -223,13 +251,15 @@ class Rig {
   checks = 0;
   closed = 0;
   answer: Part[] = [];
+  /** What it says that it runs; undefined: nothing. */
+  load: Pick<EngineReport, 'running' | 'waiting' | 'countsAll'> | undefined;
   resets = 0;
   listeners = 0;
   /** Requests on each of them. */
   running = 0;
   change!: (change: WorkerChange) => void;
 
-  constructor() {
+  constructor(silenceUsMax = 1_000_000) {
     const { clock, models } = this;
     const sink = { note: (note: Note) => this.notes.push(note) };
     const host = {
@@ -256,7 +286,7 @@ class Rig {
     };
     const settings = FEED_SETTINGS;
     const feed = new Feed({ host, feed: { subscribe }, clock, sink, settings });
-    const times = { checkUs: CHECK_US, recheckUs: RECHECK_US, silenceUsMax: 1_000_000 };
+    const times = { checkUs: CHECK_US, recheckUs: RECHECK_US, silenceUsMax };
     const draining = new Draining({ host, clock, drainUs: DRAIN_US });
     this.roster = new Roster({ directory, host, models, feed, draining, clock, sink, ...times });
   }
@@ -323,7 +353,7 @@ class Rig {
         if (this.well === 'throws') throw new Error('unreachable');
         return this.well;
       },
-      report: async () => undefined,
+      report: async () => this.load as EngineReport | undefined,
       close: () => {
         this.closed++;
       },

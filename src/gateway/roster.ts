@@ -7,13 +7,23 @@ import { GatewayError } from '../model/error.ts';
 import type { RequestId, WorkerId } from '../model/ids.ts';
 import { FREE, GREEDY } from '../model/request.ts';
 import type { WorkerAbout } from '../model/worker.ts';
-import type { Cancel, Clock, Directory, Engine, Job, Sink, WorkerChange } from '../ports.ts';
+import type {
+  Cancel,
+  Clock,
+  Directory,
+  Engine,
+  Job,
+  MissingWorker,
+  Sink,
+  WorkerChange,
+} from '../ports.ts';
 import { DEFAULT_TENANT } from './access.ts';
 import type { Draining } from './draining.ts';
 import type { Engines } from './failover.ts';
 import type { Feed } from './feed/feed.ts';
 import type { Host } from './host.ts';
 import type { Models } from './models.ts';
+import { Stillness } from './stillness.ts';
 
 interface Member {
   engine: Engine;
@@ -21,8 +31,14 @@ interface Member {
   healthy: boolean;
   /** Checks in a row that found it unwell. */
   failedChecks: number;
+  /** Why its last request failed, where it did by a fault of its own. */
+  trouble: string | undefined;
+  readonly stillness: Stillness;
   cancelCheck: Cancel;
 }
+
+/** A worker, as the page and `doctor` see it. */
+export type MemberState = { worker: WorkerId } & Pick<Member, 'about' | 'healthy' | 'trouble'>;
 
 export class Roster implements Engines {
   readonly #parts: RosterParts;
@@ -38,18 +54,29 @@ export class Roster implements Engines {
     return this.#members.get(worker)?.engine;
   }
 
-  suspect(worker: WorkerId): void {
+  /** Who could not be reached, or broke off, gets nothing until it is well again. */
+  ended(worker: WorkerId, fault: GatewayError | undefined): void {
     const member = this.#members.get(worker);
     if (member === undefined) return;
+    const trouble = fault && troubleOf(fault);
+    if (trouble !== undefined && trouble !== member.trouble && fault?.code === 'engine_denied') {
+      this.#parts.sink.note({ kind: 'warning', sentence: `${worker}: ${trouble}` });
+    }
+    member.trouble = trouble;
+    if (fault?.code !== 'engine_lost') return;
     this.#setHealth(worker, member, false);
     this.#checkIn(worker, member, this.#parts.recheckUs);
   }
 
   /** Where even its health check fails again and again there is no use in waiting for its next token. */
   givenUp(worker: WorkerId, silentUs: number): GatewayError | undefined {
-    const failedChecks = this.#members.get(worker)?.failedChecks ?? 0;
-    if (failedChecks >= CHECKS_LOST) {
+    const member = this.#members.get(worker);
+    if ((member?.failedChecks ?? 0) >= CHECKS_LOST) {
       return new GatewayError('engine_lost', 'The engine does not answer any more.');
+    }
+    if (member?.stillness.isLost(silentUs)) {
+      const sentence = 'The engine says that it runs nothing, and its answer never ended.';
+      return new GatewayError('engine_lost', sentence);
     }
     if (silentUs < this.#parts.silenceUsMax) return undefined;
     const seconds = Math.round(silentUs / 1e6);
@@ -66,8 +93,15 @@ export class Roster implements Engines {
     }
   }
 
-  about(): { worker: WorkerId; about: WorkerAbout; healthy: boolean }[] {
-    return [...this.#members].map(([worker, { about, healthy }]) => ({ worker, about, healthy }));
+  about(): MemberState[] {
+    return [...this.#members].map(([worker, { about, healthy, trouble }]) => {
+      return { worker, about, healthy, trouble };
+    });
+  }
+
+  /** Whom the directory was told of and cannot have now. */
+  missing(): readonly MissingWorker[] {
+    return this.#parts.directory.missing?.() ?? [];
   }
 
   get size(): number {
@@ -114,7 +148,11 @@ export class Roster implements Engines {
     const { host, models, feed, sink } = this.#parts;
     models.changed(change);
     const { worker, engine, events, about } = change;
-    const member: Member = { engine, about, healthy: true, failedChecks: 0, cancelCheck: () => {} };
+    const member: Member = {
+      ...{ engine, about, healthy: true, failedChecks: 0, trouble: undefined },
+      stillness: new Stillness(engine, this.#parts.clock),
+      cancelCheck: () => {},
+    };
     this.#members.set(worker.id, member);
     const tokens = models.tokensOf(change);
     if (tokens === undefined && about.tokensMode === 'exact') {
@@ -156,6 +194,7 @@ export class Roster implements Engines {
     if (member.healthy === healthy) return;
     member.healthy = healthy;
     this.#parts.host.tell({ kind: 'healthChanged', worker, healthy });
+    this.#parts.sink.note({ kind: 'workerHealth', worker, healthy });
   }
 }
 
@@ -174,6 +213,15 @@ export interface RosterParts {
   /** Whoever says nothing for so long, asked for a token, is lost. */
   silenceUsMax: number;
 }
+
+/** In our words alone: an engine's own may repeat what it was sent. */
+function troubleOf({ code, message }: GatewayError): string {
+  if (code === 'engine_failed') return 'The engine failed; its own log says why.';
+  return code === 'engine_denied' && message.startsWith(NOT_THERE) ? NO_SUCH_MODEL : message;
+}
+
+const NOT_THERE = 'The engine answered 404';
+const NO_SUCH_MODEL = `${NOT_THERE}: it has no such model, or no such route; its name of the model is engineModel:, and its address ends before /v1`;
 
 /** So many checks must fail in a row before what runs there is given up. */
 const CHECKS_LOST = 3;

@@ -3,7 +3,7 @@ import type { Evidence } from '../kernel/confidence.ts';
 import type { WorkerId } from '../model/ids.ts';
 import type { PolicyReport } from '../model/policy-report.ts';
 import type { WorkerAbout, WorkerMode } from '../model/worker.ts';
-import type { Clock, EngineReport } from '../ports.ts';
+import type { Clock, EngineReport, MissingWorker } from '../ports.ts';
 import type { FeedReport } from './feed/account.ts';
 import type { Feed } from './feed/feed.ts';
 import type { Host } from './host.ts';
@@ -20,6 +20,8 @@ export interface Snapshot {
   liveThreads: number;
   models: { name: string; demo: boolean; tokens: 'exact' | 'passThrough'; contextTokens: number }[];
   workers: WorkerSnapshot[];
+  /** Whom the configuration names, or somebody found, and who cannot be had now. */
+  missing: readonly MissingWorker[];
   /** The live policy and its shadows, over the last day. */
   policies: PolicyReport[];
   /** Of the last minutes, oldest first. */
@@ -32,6 +34,12 @@ export interface WorkerSnapshot {
   healthy: boolean;
   /** It takes nothing new. */
   draining: boolean;
+  /** As its answers show: `trial`: one request at a time, `unfit`: none. */
+  fitness: 'fit' | 'trial' | 'unfit';
+  /** Something before it holds its streams back. */
+  heldBack: boolean;
+  /** Why its last request failed, where it did by a fault of its own. */
+  trouble: string | null;
   mode: WorkerMode;
   /** How far its predictions came true. */
   confidence: Evidence;
@@ -58,17 +66,18 @@ export class State {
   async snapshot(): Promise<Snapshot> {
     const { version, clock, host, roster, models, history, policies } = this.#parts;
     const kernel = host.state();
-    const members = new Map(roster.about().map((member) => [member.worker, member.about]));
+    const members = new Map(roster.about().map((member) => [member.worker, member]));
     const workers = await Promise.all(
       kernel.workers.map(async (worker): Promise<WorkerSnapshot | undefined> => {
-        const about = members.get(worker.id);
-        if (about === undefined) return undefined;
+        const member = members.get(worker.id);
+        if (member === undefined) return undefined;
+        const { about, trouble = null } = member;
         const engine = await roster
           .engine(worker.id)
           ?.report()
           .catch(() => undefined);
         const feed = this.#parts.feed.report(worker.id) ?? null;
-        return { ...worker, about, feed, engine: engine ?? null };
+        return { ...worker, about, trouble, feed, engine: engine ?? null };
       }),
     );
     return {
@@ -86,6 +95,7 @@ export class State {
         contextTokens,
       })),
       workers: workers.filter((worker) => worker !== undefined).sort(byId),
+      missing: roster.missing(),
       policies: policies(),
       history: history(),
     };

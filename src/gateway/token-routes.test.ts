@@ -7,9 +7,9 @@ import { Config } from '../model/config.ts';
 import type { TenantId, WorkerId } from '../model/ids.ts';
 import type { Worker, WorkerAbout } from '../model/worker.ts';
 import type { Engine } from '../ports.ts';
-import { ModelTokens } from '../tokens/model-tokens.ts';
 import { IncrementalEncoder } from '../tokens/prompt-encoder.ts';
-import { CHATML, toyVocabulary } from '../tokens/toy-vocabulary.test.ts';
+import { toyTokens } from '../tokens/toy-tokens.test.ts';
+import { CHATML } from '../tokens/toy-vocabulary.test.ts';
 import { anthropicMessages } from '../wire/anthropic-messages.ts';
 import { Access } from './access.ts';
 import { identify } from './identify.ts';
@@ -212,19 +212,11 @@ function up(name: string, tokensMode: WorkerAbout['tokensMode']): void {
 }
 
 /** ChatML that opens an answer only where it is asked to. */
-function builtTokens(): ModelTokens {
+function builtTokens() {
   const template = CHATML.replace(
     `{{ '${OPENING}' }}`,
     `{% if add_generation_prompt %}{{ '${OPENING}' }}{% endif %}`,
   );
   assert.notEqual(template, CHATML);
-  const built = ModelTokens.build({
-    vocabulary: toyVocabulary({ template }),
-    model: 'exact',
-    fingerprint: 'f',
-    blockTokens: 16,
-    now: () => new Date(0),
-  });
-  assert.ok(built.kind === 'exact');
-  return built.tokens;
+  return toyTokens({ template });
 }

@@ -27,6 +27,8 @@ interface WorkerReport {
   idleRequests: number;
   /** As its answers show: `trial`: one request at a time, `unfit`: none. */
   fitness: 'fit' | 'trial' | 'unfit';
+  /** Something before it holds its streams back. */
+  heldBack: boolean;
   indexedBlocks: number;
   blockTokens: number;
   liveThreads: number;
@@ -42,7 +44,8 @@ export function workerReports(parts: {
   confidence: Confidence;
 }): WorkerReport[] {
   return [...parts.workers.values()].map(
-    ({ worker, healthy, draining, fitness = 'fit', mode, load, live, curve }) => {
+    ({ worker, healthy, draining, mode, load, live, curve, ...state }) => {
+      const { fitness = 'fit', heldBack = false } = state;
       const { id, blockTokens } = worker;
       const index = mode === 'exact' ? parts.exact : parts.predicted;
       return {
@@ -54,6 +57,7 @@ export function workerReports(parts: {
         requests: load.requests,
         idleRequests: load.idleRequests,
         fitness,
+        heldBack,
         indexedBlocks: index.count(id),
         blockTokens,
         liveThreads: live.threads,

@@ -14,6 +14,8 @@ export interface WorkerState {
   draining: boolean;
   /** As its answers show (health/): `trial`: it gets one request at a time; undefined: `fit`. */
   fitness?: 'fit' | 'trial' | 'unfit';
+  /** Its answers come in one piece: something before it holds streams back; undefined: they do not. */
+  heldBack?: boolean;
   /** It computes prompts for others, of whom nobody is left: it answers too. */
   standsIn?: boolean | undefined;
   mode: WorkerMode;

@@ -147,6 +147,7 @@ export const Config = z.strictObject({
       feedQuietUs: positive()
         .default(2_000_000)
         .describe('Silence after which events are asked for.'),
+      feedSilenceUsMax: positive().default(15_000_000).describe('Then ZeroMQ is connected anew.'),
       feedReplayUs: positive()
         .default(2_000_000)
         .describe('Silence after which a replay of events is given up.'),

@@ -21,6 +21,7 @@ export const ERRORS = {
   client_closed: { status: 499, retryable: false, openai: 'invalid_request_error' },
   internal: { status: 500, retryable: false, openai: 'api_error' },
   engine_failed: { status: 502, retryable: true, openai: 'api_error' },
+  engine_denied: { status: 502, retryable: false, openai: 'api_error' },
   engine_lost: { status: 502, retryable: true, openai: 'api_error' },
   no_worker: { status: 503, retryable: true, openai: 'overloaded_error' },
   queue_full: { status: 503, retryable: true, openai: 'overloaded_error' },

@@ -32,10 +32,10 @@ export type Fact =
       worker: WorkerId;
       retry: boolean;
       /**
-       * `engine`: its worker's own fault; `unreached`: there was nobody; `moved`: it was asked to go
-       * elsewhere; undefined: none of these.
+       * `engine`: its worker's own fault; `unreached`: there was nobody; `denied`: it turned the gateway
+       * away, as it will the next time; `moved`: it was asked to go elsewhere; undefined: none of these.
        */
-      why?: 'engine' | 'unreached' | 'moved' | undefined;
+      why?: 'engine' | 'unreached' | 'denied' | 'moved' | undefined;
       /** Tokens of the answer that its client has: the next worker gets them as prompt. */
       saidTokens?: number | undefined;
     }
@@ -199,6 +199,8 @@ export interface Arrival {
   retainUs?: number | undefined;
   /** What it asks of its worker; undefined: nothing. */
   wants?: WorkerWants | undefined;
+  /** Who turned it away; undefined: nobody did. */
+  deniedBy?: readonly WorkerId[] | undefined;
 }
 
 /** What a request asks of the worker that serves it: each worker that cannot give it is left out. */

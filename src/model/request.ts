@@ -68,6 +68,23 @@ export interface Sampling {
   seed: number | undefined;
 }
 
+/** As it was asked for; what is undefined was left to whoever answers: a model may have its own. */
+export type AskedSampling = { readonly [Field in keyof Sampling]: Sampling[Field] | undefined };
+
+/** What vLLM's API has beside OpenAI's fields; what is absent is as the engine likes. */
+export interface EngineExtras {
+  /** Tokens that end answers end none. */
+  ignoreEos?: boolean;
+  /** No answer ends before so many tokens. */
+  outputTokensMin?: number;
+  /** These end it too. */
+  stopTokenIds?: readonly number[];
+  /** Whether special tokens are left out of a text; in a conversation they are told apart here. */
+  skipSpecialTokens?: boolean;
+  /** Of the prompt only so many last tokens count; -1: as many as fit. */
+  promptTokensMax?: number;
+}
+
 /** What the answers to a prompt are to look like, besides their length. */
 export interface Shape {
   /** So many answers, which share the prompt's KV. */
@@ -165,8 +182,9 @@ export const NO_HINTS: Hints = {
   extraFields: [],
 };
 
-export const GREEDY: Sampling = {
-  temperature: 0,
+/** What OpenAI's API means where nothing is said. */
+export const PLAIN: Sampling = {
+  temperature: 1,
   topP: 1,
   topK: 0,
   minP: 0,
@@ -175,6 +193,8 @@ export const GREEDY: Sampling = {
   presencePenalty: 0,
   seed: undefined,
 };
+
+export const GREEDY: Sampling = { ...PLAIN, temperature: 0 };
 
 /** The text of a message; several blocks are lines, as vLLM joins them for string templates. */
 export function textOf(content: readonly Content[]): string {

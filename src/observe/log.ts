@@ -16,6 +16,10 @@ export class Log implements Sink {
         return this.#line('info', `${note.worker} is up`);
       case 'workerDown':
         return this.#line('warn', `${note.worker} left: ${note.reason}`);
+      case 'workerHealth':
+        return note.healthy
+          ? this.#line('info', `${note.worker} is well again`)
+          : this.#line('warn', `${note.worker} is not well, and gets nothing until it is`);
       case 'feedLost':
         return this.#line(
           'warn',

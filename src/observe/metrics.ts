@@ -138,6 +138,7 @@ export class Metrics implements Sink {
       case 'feedSynced':
       case 'workerUp':
       case 'workerDown':
+      case 'workerHealth':
       case 'warning':
         return;
     }

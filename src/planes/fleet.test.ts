@@ -31,6 +31,26 @@ test('a worker is asked until it answers, is told of once, and its first silence
   workers.close();
 });
 
+test('who was not met yet, or is silent since, is told of with the reason, and without what is secret', async () => {
+  const rig = new Rig(['http://ada:pw@a/v1?key=x']);
+  rig.answer = () => Promise.reject(new Error('it sleeps\nand dreams'));
+  const workers = rig.start();
+  await rig.settle();
+  assert.deepEqual(workers.missing(), [
+    { url: 'http://a/v1', worker: undefined, says: 'it sleeps' },
+  ]);
+  assert.doesNotMatch(rig.warnings().join(), /ada|pw|key/);
+  rig.answer = () => Promise.resolve(introduction());
+  await rig.ask();
+  assert.deepEqual(workers.missing(), []);
+  rig.answer = () => Promise.reject(new Error('it sleeps'));
+  await rig.ask();
+  assert.equal(workers.missing()[0].worker, 'worker-1');
+  workers.set('workers', []);
+  assert.deepEqual(workers.missing(), []);
+  workers.close();
+});
+
 test('one that was started anew at its address is another worker: the first one left', async () => {
   const rig = new Rig(['http://a']);
   let run = 'first';

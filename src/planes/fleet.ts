@@ -8,6 +8,7 @@
  */
 import { certificateProblem } from '../base/certificate.ts';
 import { Lru } from '../base/lru.ts';
+import { publicUrl } from '../base/public-url.ts';
 import type { WorkerConfig } from '../model/fleet-config.ts';
 import type { WorkerId } from '../model/ids.ts';
 import type { WorkerRules } from '../model/worker.ts';
@@ -16,6 +17,7 @@ import type {
   Clock,
   Directory,
   Introduction,
+  MissingWorker,
   Sink,
   Upstream,
   WorkerChange,
@@ -64,6 +66,10 @@ export class Fleet implements Directory {
 
   watch(on: (change: WorkerChange) => void): Cancel {
     return this.#watchers.watch(on);
+  }
+
+  missing(): MissingWorker[] {
+    return [...this.#members.values()].flatMap((member) => member.missing() ?? []);
   }
 
   /** `found`: all whom `source` knows of from now on. Of two at one place, the one who was told of first counts. */
@@ -139,6 +145,8 @@ class Member {
   /** Who it is, and since when it runs. */
   #present: { id: WorkerId; run: string } | undefined;
   #draining: boolean;
+  /** Why it was not met when it was asked last; undefined: it was. */
+  #silence: string | undefined;
   /** What was said of it once. */
   readonly #complaints = new Set<string>();
   #closed = false;
@@ -166,6 +174,11 @@ class Member {
       instance === this.#found.instance &&
       JSON.stringify(config) === JSON.stringify(this.#found.config)
     );
+  }
+
+  missing(): MissingWorker | undefined {
+    if (this.#silence === undefined) return undefined;
+    return { url: this.#url, worker: this.#present?.id, says: this.#silence };
   }
 
   drain(draining: boolean): void {
@@ -198,9 +211,14 @@ class Member {
     if (!this.#closed) this.#cancelAsk = clock.after(settings.askUs, () => void this.#ask());
   }
 
+  get #url(): string {
+    return publicUrl(this.#found.config.url);
+  }
+
   #silent(error: Error): void {
-    const { url } = this.#found.config;
+    const url = this.#url;
     const [reason] = error.message.split('\n');
+    this.#silence = reason;
     const { code } = (error.cause ?? {}) as { code?: unknown };
     if (certificateProblem(code) !== undefined) {
       // Whoever is trusted may have been written anew where we read it.
@@ -214,6 +232,7 @@ class Member {
   }
 
   #seen({ run, worker, about, events, adapters }: Introduction, upstream: Upstream): void {
+    this.#silence = undefined;
     if (this.#present?.run === run) return;
     if (this.#present !== undefined) {
       const { id } = this.#present;
@@ -223,7 +242,7 @@ class Member {
     this.#present = { id, run };
     const { config } = this.#found;
     for (const { check, well, says } of about.findings ?? []) {
-      if (!well) this.#complain(`${config.url}: ${check}: ${says}`);
+      if (!well) this.#complain(`${this.#url}: ${check}: ${says}`);
     }
     const { events: endpoint, replay, handoff } = config;
     const hands = handoff === undefined ? {} : { handoff };

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { Publisher, Router } from 'zeromq';
+import { halfOpenProxy } from '../../test/half-open-proxy.ts';
 import { stored, until } from '../../test/kv-events.ts';
 import { Feed } from '../gateway/feed/feed.ts';
 import type { WorkerId } from '../model/ids.ts';
@@ -84,6 +85,18 @@ test('an engine that restarted at the same address begins anew: its old blocks a
   assert.ok(![...heard.known].some((hash) => hashes(5000, 5050).includes(hash)));
 });
 
+test('a connection that died without a word is made anew, and what it cost is known', async (t) => {
+  const publisher = await bound(t, 'tcp://127.0.0.1:*');
+  const { port } = new URL(publisher.lastEndpoint ?? '');
+  const proxy = await halfOpenProxy(t, Number(port));
+  const endpoint = `tcp://127.0.0.1:${proxy.port}`;
+  const heard = listen(t, { endpoint, replay: undefined }, 300_000);
+  const next = await sendUntil(publisher, 0, () => heard.report.counts.batches >= 3);
+  proxy.forget();
+  await sendUntil(publisher, next, () => proxy.count > 1 && heard.report.counts.gaps > 0);
+  assert.equal(heard.mode, 'predicted', 'what was told meanwhile is lost, and that is no secret');
+});
+
 test('what cannot be read is a warning, and what follows is taken', async (t) => {
   const { log, publisher } = await published(t, 1000);
   const heard = listen(t, publisher);
@@ -141,7 +154,11 @@ async function published(t: TestContext, batchesMax: number) {
   return { log, publisher };
 }
 
-function listen(t: TestContext, from: { endpoint: string; replay: string | undefined }) {
+function listen(
+  t: TestContext,
+  from: { endpoint: string; replay: string | undefined },
+  silenceUs = 15_000_000,
+) {
   const clock = new WallClock();
   const notes: Note[] = [];
   const known = new Set<bigint>();
@@ -155,7 +172,7 @@ function listen(t: TestContext, from: { endpoint: string; replay: string | undef
   const settings = { ...FEED_SETTINGS, quietUs: 100_000, resyncUsMin: 10_000 };
   const feed = new Feed({
     host: { tell },
-    feed: new ZeromqFeed({ clock, settings: { replayUs: 2_000_000 } }),
+    feed: new ZeromqFeed({ clock, settings: { replayUs: 2_000_000, silenceUs } }),
     clock,
     sink: { note: (note) => notes.push(note) },
     settings,

@@ -6,7 +6,15 @@ import type { NumberedBatch } from '../wire/kv-event-log.ts';
 export interface ZeromqSettings {
   /** A replay is silent for no longer than this. */
   replayUs: number;
+  /**
+   * A publisher that answers no sign of life for so long is connected anew: one that is gone without a
+   * word, as when a firewall forgot the connection, looks like one that has nothing to say.
+   */
+  silenceUs: number;
 }
+
+/** So many signs of life before that. */
+const HEARTBEATS = 3;
 
 /** So long at a stretch, at most, the event loop takes messages in, of all engines together. */
 const WORK_US_MAX = 1_000;
@@ -30,7 +38,7 @@ export class ZeromqFeed implements KvFeed {
 
   subscribe(address: FeedAddress, on: FeedListener): FeedLink {
     const pause = () => this.#pause();
-    return new ZeromqLink(address, on, { pause, replayUs: this.#settings.replayUs });
+    return new ZeromqLink(address, on, { pause, ...this.#settings });
   }
 
   /** Messages that are all there already would keep everybody else waiting: the loop turns in between. */
@@ -48,9 +56,8 @@ export class ZeromqFeed implements KvFeed {
   }
 }
 
-interface LinkParts {
+interface LinkParts extends ZeromqSettings {
   pause: () => Promise<void> | undefined;
-  replayUs: number;
 }
 
 class ZeromqLink implements FeedLink {
@@ -59,7 +66,7 @@ class ZeromqLink implements FeedLink {
   readonly #address: FeedAddress;
   readonly #on: FeedListener;
   readonly #parts: LinkParts;
-  readonly #live = new Subscriber({ receiveHighWaterMark: MESSAGES_MAX, linger: 0 });
+  readonly #live: Subscriber;
   readonly #asking = new Set<Dealer>();
   #isClosed = false;
 
@@ -68,6 +75,12 @@ class ZeromqLink implements FeedLink {
     this.#on = on;
     this.#parts = parts;
     this.replays = address.replay !== undefined;
+    const silenceMs = Math.ceil(parts.silenceUs / 1000);
+    this.#live = new Subscriber({
+      ...{ receiveHighWaterMark: MESSAGES_MAX, linger: 0 },
+      heartbeatInterval: Math.ceil(silenceMs / HEARTBEATS),
+      heartbeatTimeout: silenceMs,
+    });
     try {
       this.#watchConnection();
       this.#live.connect(address.endpoint);

@@ -201,6 +201,7 @@ const ERROR_TYPES: Record<ErrorCode, string> = {
   client_closed: 'api_error',
   internal: 'api_error',
   engine_failed: 'api_error',
+  engine_denied: 'api_error',
   engine_lost: 'api_error',
   no_worker: 'overloaded_error',
   queue_full: 'overloaded_error',

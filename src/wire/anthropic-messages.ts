@@ -1,6 +1,6 @@
 /** POST /v1/messages: Anthropic's Messages API, with system messages anywhere as Claude Code sends them. */
 import type { Chat, Message } from '../model/request.ts';
-import { type Format, FREE, GREEDY } from '../model/request.ts';
+import { type Format, FREE } from '../model/request.ts';
 import { readAssistant, readContent, readUser } from './anthropic-content.ts';
 import { AnthropicFramer, anthropicError, anthropicWhole, THREAD } from './anthropic-frames.ts';
 import { AnthropicTools } from './anthropic-tools.ts';
@@ -63,10 +63,11 @@ function parse(input: unknown): Ask {
     model,
     prompt: { kind: 'chat', chat },
     sampling: {
-      ...GREEDY,
-      temperature: optionalNumber(body.temperature, 'temperature', { min: 0, max: 1 }) ?? 1,
-      topP: optionalNumber(body.top_p, 'top_p', { min: 0, max: 1 }) ?? 1,
-      topK: optionalCount(body.top_k, 'top_k', 0) ?? 0,
+      temperature: optionalNumber(body.temperature, 'temperature', { min: 0, max: 1 }),
+      topP: optionalNumber(body.top_p, 'top_p', { min: 0, max: 1 }),
+      topK: optionalCount(body.top_k, 'top_k', 0),
+      ...{ minP: undefined, repetitionPenalty: undefined, frequencyPenalty: undefined },
+      ...{ presencePenalty: undefined, seed: undefined },
     },
     outputTokensMax,
     stop: stopStrings(body.stop_sequences, 'stop_sequences'),

@@ -1,7 +1,7 @@
 /** What the OpenAI wires share beside messages: sampling and the `nvext` extension. */
 import type { WorkerId } from '../model/ids.ts';
 import type { WorkerWants } from '../model/kernel-io.ts';
-import type { Hints, Sampling } from '../model/request.ts';
+import type { AskedSampling, Hints } from '../model/request.ts';
 import {
   type Json,
   optionalBoolean,
@@ -18,30 +18,37 @@ import type { Headers } from './headers.ts';
 import { headedPriority, isForIdle, type Priority, readPriority } from './priority.ts';
 import { readRetention } from './retention.ts';
 
-/** As the OpenAI API defines it where it says nothing: sample at temperature 1. */
-export function readSampling(body: Json): Sampling {
+/** What a request leaves out is left to its engine: vLLM has its model's `generation_config`. */
+export function readSampling(body: Json): AskedSampling {
   const seed = body.seed;
   if (seed !== undefined && seed !== null && !Number.isSafeInteger(seed)) {
     throw wrong('seed', 'must be an integer');
   }
   return {
-    temperature: optionalNumber(body.temperature, 'temperature', { min: 0, max: 2 }) ?? 1,
-    topP: optionalNumber(body.top_p, 'top_p', { min: 0, max: 1 }) ?? 1,
+    temperature: optionalNumber(body.temperature, 'temperature', { min: 0, max: 2 }),
+    topP: optionalNumber(body.top_p, 'top_p', { min: 0, max: 1 }),
     topK: readTopK(body),
-    minP: optionalNumber(body.min_p, 'min_p', { min: 0, max: 1 }) ?? 0,
-    repetitionPenalty:
-      optionalNumber(body.repetition_penalty, 'repetition_penalty', { min: 0.01, max: 10 }) ?? 1,
-    frequencyPenalty:
-      optionalNumber(body.frequency_penalty, 'frequency_penalty', { min: -2, max: 2 }) ?? 0,
-    presencePenalty:
-      optionalNumber(body.presence_penalty, 'presence_penalty', { min: -2, max: 2 }) ?? 0,
+    minP: optionalNumber(body.min_p, 'min_p', { min: 0, max: 1 }),
+    repetitionPenalty: optionalNumber(body.repetition_penalty, 'repetition_penalty', {
+      min: 0.01,
+      max: 10,
+    }),
+    frequencyPenalty: optionalNumber(body.frequency_penalty, 'frequency_penalty', {
+      min: -2,
+      max: 2,
+    }),
+    presencePenalty: optionalNumber(body.presence_penalty, 'presence_penalty', {
+      min: -2,
+      max: 2,
+    }),
     seed: typeof seed === 'number' ? seed >>> 0 : undefined,
   };
 }
 
 /** -1 and 0 mean off. */
-function readTopK(body: Json): number {
-  const topK = optionalNumber(body.top_k, 'top_k', { min: -1, max: 2 ** 31 - 1 }) ?? 0;
+function readTopK(body: Json): number | undefined {
+  const topK = optionalNumber(body.top_k, 'top_k', { min: -1, max: 2 ** 31 - 1 });
+  if (topK === undefined) return undefined;
   if (!Number.isInteger(topK)) throw wrong('top_k', 'must be an integer');
   return Math.max(0, topK);
 }

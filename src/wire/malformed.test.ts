@@ -72,6 +72,12 @@ const CHAT_ONLY: [Record<string, unknown>, string][] = [
   [{ structured_outputs: { regex: 'a', choice: ['a'] } }, 'structured_outputs.json'],
   [{ guided_json: [] }, 'guided_json'],
   [{ top_k: 1.5 }, 'top_k'],
+  [{ ignore_eos: 'yes' }, 'ignore_eos'],
+  [{ min_tokens: -1 }, 'min_tokens'],
+  [{ stop_token_ids: ['a'] }, 'stop_token_ids[0]'],
+  [{ skip_special_tokens: 1 }, 'skip_special_tokens'],
+  [{ truncate_prompt_tokens: 0 }, 'truncate_prompt_tokens'],
+  [{ truncate_prompt_tokens: -2 }, 'truncate_prompt_tokens'],
   [{ parallel_tool_calls: 'no' }, 'parallel_tool_calls'],
   [{ tool_choice: 'required' }, 'tool_choice'],
   [

@@ -1,5 +1,6 @@
 /** POST /v1/chat/completions: OpenAI's fields, vLLM's beside them, and Stator's in `nvext`. */
 import { type Chat, type Content, type Message, NO_FRAME } from '../model/request.ts';
+import { readExtras } from './extras.ts';
 import {
   type Json,
   list,
@@ -45,6 +46,7 @@ function parse(input: unknown): Ask {
   const many = optionalBoolean(body.parallel_tool_calls, 'parallel_tool_calls') ?? true;
   const customTools = customToolNames(body.tools);
   const streamOptions = optionalObject(body.stream_options, 'stream_options');
+  const extras = readExtras(body);
   return {
     model,
     prompt: { kind: 'chat', chat },
@@ -60,6 +62,7 @@ function parse(input: unknown): Ask {
       frame: NO_FRAME,
       ...(!many && { oneCall: true }),
     },
+    ...(extras !== undefined && { extras }),
     hints: readHints(body),
     stream: optionalBoolean(body.stream, 'stream') ?? false,
     includeUsage:

@@ -6,6 +6,7 @@ import { unreachable } from '../base/assert.ts';
 import type { Finish, Part } from '../model/part.ts';
 import type { Format, Hints } from '../model/request.ts';
 import type { Answer } from './answer.ts';
+import { readExtras } from './extras.ts';
 import {
   type Json,
   object,
@@ -49,6 +50,7 @@ function parse(input: unknown): Ask {
   if ((optionalString(body.suffix, 'suffix') ?? '') !== '') throw wrong('suffix', 'is not served');
   const hints = readTokenHints(body);
   const streamOptions = optionalObject(body.stream_options, 'stream_options');
+  const extras = readExtras(body);
   return {
     model: string(body.model, 'model'),
     prompt: readPrompt(body.prompt),
@@ -61,6 +63,7 @@ function parse(input: unknown): Ask {
       format: readTokenFormat(body),
       frame: readFrame(optionalObject(body.nvext, 'nvext')?.answer_frame),
     },
+    ...(extras !== undefined && { extras }),
     hints,
     stream: optionalBoolean(body.stream, 'stream') ?? false,
     includeUsage:

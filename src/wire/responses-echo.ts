@@ -1,5 +1,5 @@
 /** What a response object repeats of its request, with what the API says where the request does not. */
-import type { Sampling } from '../model/request.ts';
+import { type AskedSampling, PLAIN } from '../model/request.ts';
 import {
   type Json,
   optionalCount,
@@ -15,7 +15,7 @@ const METADATA_MAX = 16;
  * `store`, `background` and references to what came before are told as this wire serves them: not at
  * all. Whoever does serve them says so with `echoing`.
  */
-export function readEcho(body: Json, { temperature, topP, ...sampling }: Sampling): Json {
+export function readEcho(body: Json, sampling: AskedSampling): Json {
   const reasoning = optionalObject(body.reasoning, 'reasoning');
   const retention = optionalString(body.prompt_cache_retention, 'prompt_cache_retention');
   const user = optionalString(body.user, 'user');
@@ -28,10 +28,10 @@ export function readEcho(body: Json, { temperature, topP, ...sampling }: Samplin
     parallel_tool_calls: body.parallel_tool_calls ?? true,
     truncation: echoTruncation(body.truncation),
     text: echoText(body.text),
-    temperature,
-    top_p: topP,
-    presence_penalty: sampling.presencePenalty,
-    frequency_penalty: sampling.frequencyPenalty,
+    temperature: sampling.temperature ?? PLAIN.temperature,
+    top_p: sampling.topP ?? PLAIN.topP,
+    presence_penalty: sampling.presencePenalty ?? PLAIN.presencePenalty,
+    frequency_penalty: sampling.frequencyPenalty ?? PLAIN.frequencyPenalty,
     top_logprobs: body.top_logprobs ?? 0,
     reasoning: { effort: reasoning?.effort ?? null, summary: reasoning?.summary ?? null },
     max_output_tokens: body.max_output_tokens ?? null,

@@ -1,6 +1,7 @@
 /**
  * What an engine says when it refuses, as one of our errors: what is wrong with the request is the
- * client's to know, what is wrong with the engine, or with the key it was sent, is not.
+ * client's to know, what is wrong with the engine, or with the key it was sent, is not. Whoever turns a
+ * gateway away, for its key or because it has no such model, does so with the next request too.
  *
  *   {"error": {"message", "code"?, "type"?, "param"?}}   OpenAI, Anthropic, SGLang, llama.cpp's server, vLLM
  *   {"object": "error", "message", "type", "code"}       TensorRT-LLM, older vLLM
@@ -26,13 +27,13 @@ export function refusalOf({ status, body, retryAfter }: Refusal): GatewayError {
   // Whoever refuses a key may repeat it.
   if (status === 401 || status === 402) {
     return new GatewayError(
-      'engine_failed',
+      'engine_denied',
       `The engine answered ${status}: it does not take the key it is sent; mend key: of this worker.`,
     );
   }
   if (status === 403) return new GatewayError('forbidden', message);
   if (status === 404) {
-    return new GatewayError('engine_failed', `The engine answered 404: ${message}`);
+    return new GatewayError('engine_denied', `The engine answered 404: ${message}`);
   }
   if (isTooLong(message, code, type)) return new GatewayError('context_length_exceeded', message);
   return new GatewayError('invalid_request', message, { param });

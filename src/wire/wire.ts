@@ -1,7 +1,7 @@
 /** What a wire is: bytes of one API ↔ our own words, pure. */
 import type { GatewayError } from '../model/error.ts';
 import type { Part } from '../model/part.ts';
-import type { Chat, Hints, Sampling, Shape } from '../model/request.ts';
+import type { AskedSampling, Chat, EngineExtras, Hints, Shape } from '../model/request.ts';
 import type { Answer } from './answer.ts';
 import type { MessagesAsk } from './anthropic-frames.ts';
 import type { ResponsesAsk } from './responses-ask.ts';
@@ -26,10 +26,12 @@ export interface Wire {
 export interface Ask {
   model: string;
   prompt: Prompt;
-  sampling: Sampling;
+  sampling: AskedSampling;
   outputTokensMax: number | undefined;
   stop: string[];
   shape: Shape;
+  /** Only where the request has any. */
+  extras?: EngineExtras;
   hints: Hints;
   stream: boolean;
   /** Whether a stream ends with usage (the OpenAI wires ask for it, Anthropic always sends it). */

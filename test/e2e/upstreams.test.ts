@@ -67,10 +67,17 @@ test('Messages over an OpenAI upstream, chat completions over an Anthropic one; 
   ]);
 
   anthropic.answer = refuse(401, `{"error":{"message":"${ANTHROPIC_KEY} is no key"}}`);
-  // Nobody else serves the model: its client need not wait for somebody to come.
-  const hurry = { 'x-stainless-timeout': '2' };
-  const refused = await post(`${stack.url}/v1/chat/completions`, chat, hurry);
-  assert.ok(refused.status >= 500, refused.text);
+  // Nobody else serves the model, and waiting mends no key: the client hears so at once.
+  const refused = await post<{ error: { code: string; message: string } }>(
+    `${stack.url}/v1/chat/completions`,
+    chat,
+  );
+  assert.deepEqual([refused.status, refused.body.error.code], [502, 'engine_denied']);
+  assert.match(refused.body.error.message, /does not take the key it is sent; mend key:/);
+  assert.equal(refused.headers.get('retry-after'), null);
+  const { workers } = await stack.snapshot();
+  assert.match(workers.map(({ trouble }) => trouble ?? '').join(), /mend key:/);
+  assert.match(stack.stderr, /does not take the key it is sent/);
   const shown = [
     refused.text,
     (await get(`${stack.url}/stator/v1/snapshot`)).text,

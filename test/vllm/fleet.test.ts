@@ -138,7 +138,8 @@ test('formats, calls, several answers and log probabilities are vLLM’s to keep
   // It may reason first, and then noise reasons for ever: among some draws one does not.
   const drawn = async (more: Record<string, unknown>) => {
     for (let seed = 1; seed <= 12; seed++) {
-      const { choices } = await ask({ max_tokens: 60, temperature: 1, seed, ...more });
+      const drawing = { max_tokens: 60, temperature: 1, ignore_eos: false };
+      const { choices } = await ask({ ...drawing, seed, ...more });
       if (choices[0].finish_reason !== 'length') return choices[0];
     }
     return assert.fail('no draw ended');

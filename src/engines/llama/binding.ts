@@ -93,6 +93,8 @@ export interface Llama {
   sampler_chain_default_params(): object;
   sampler_chain_init(params: object): Pointer;
   sampler_chain_add(chain: Pointer, sampler: Pointer): void;
+  /** Whoever takes one out frees it. */
+  sampler_chain_remove(chain: Pointer, index: number): Pointer;
   sampler_free(sampler: Pointer): void;
   sampler_sample(sampler: Pointer, context: Pointer, index: number): number;
   /** `candidates` is a `llama_token_data_array`. */
@@ -287,6 +289,7 @@ function declareFunctions(library: Library): Omit<Llama, 'version' | 'device'> {
     ),
     sampler_chain_init: f('void *llama_sampler_chain_init(llama_sampler_chain_params)'),
     sampler_chain_add: f('void llama_sampler_chain_add(void *, void *)'),
+    sampler_chain_remove: f('void *llama_sampler_chain_remove(void *, int32_t)'),
     sampler_free: f('void llama_sampler_free(void *)'),
     sampler_sample: f('int32_t llama_sampler_sample(void *, void *, int32_t)'),
     sampler_apply: f('void llama_sampler_apply(void *, void *)'),

@@ -45,16 +45,6 @@ export class Candidates {
     return this.#logits[1] !== Number.NEGATIVE_INFINITY;
   }
 
-  /** Lets a seeded sampler draw once, for nothing: of one candidate it would not draw at all. */
-  draw(sampler: Pointer): void {
-    for (const id of [0, 1]) {
-      this.#ids[id * ENTRY_WORDS] = id;
-      this.#logits[id * ENTRY_WORDS + 1] = 0;
-    }
-    this.#begin(2);
-    this.#llama.sampler_apply(sampler, this.#pointer);
-  }
-
   apply(sampler: Pointer): void {
     this.#llama.sampler_apply(sampler, this.#pointer);
   }

@@ -2,8 +2,13 @@
  * Chooses the tokens of one sequence: llama.cpp's samplers, in the order its own server has them, and a
  * grammar in front where one was asked for. What the model likes best is tried first; only where the
  * grammar forbids it is the whole vocabulary held against the grammar.
+ *
+ * Each token is drawn by a seed of its own, made of the request's and its place in the answer: how often
+ * the tokens before it were drawn (twice where a grammar forbade the first, not at all where one candidate
+ * was left) is in nobody's memory when an answer goes on elsewhere.
  */
 import { createHash } from 'node:crypto';
+import { Prng } from '../../base/prng.ts';
 import type { Sampling } from '../../model/request.ts';
 import {
   PENALTY_TOKENS,
@@ -91,6 +96,10 @@ interface SamplerParts {
 export class SequenceSampler {
   readonly #parts: SamplerParts;
   readonly #chain: Pointer;
+  /** Where in the chain tokens are drawn; undefined: greedily, or by no seed. */
+  readonly #drawAt: number | undefined;
+  /** Tokens of the answer so far. */
+  #place: number;
   readonly #grammar: Pointer | undefined;
   readonly #banned: readonly number[];
   #refused: string | undefined;
@@ -98,9 +107,10 @@ export class SequenceSampler {
   constructor(parts: SamplerParts) {
     const { llama, vocab, wants } = parts;
     this.#parts = parts;
-    const { chain, draw } = chainOf(parts);
+    const { chain, drawAt } = chainOf(parts);
     this.#chain = chain;
-    if (draw !== undefined) for (const _ of wants.said) parts.candidates().draw(draw);
+    this.#drawAt = drawAt;
+    this.#place = wants.said.length;
     for (const id of wants.recent) llama.sampler_accept(this.#chain, id);
     this.#banned = wants.banned;
     if (wants.grammar === undefined) return;
@@ -136,6 +146,7 @@ export class SequenceSampler {
   sample(index: number, logits: () => Float32Array): Omit<Sample, 'sequence'> {
     const { llama, context, wants } = this.#parts;
     if (this.#refused !== undefined) return { token: 0, refused: this.#refused };
+    this.#seed();
     const isFree = this.#grammar === undefined && this.#banned.length === 0;
     let token: number | undefined;
     if (!isFree) token = this.#constrained(logits());
@@ -153,6 +164,14 @@ export class SequenceSampler {
   free(): void {
     this.#parts.llama.sampler_free(this.#chain);
     if (this.#grammar !== undefined) this.#parts.llama.sampler_free(this.#grammar);
+  }
+
+  #seed(): void {
+    const { llama, sampling } = this.#parts;
+    const place = this.#place++;
+    if (this.#drawAt === undefined || sampling.seed === undefined) return;
+    llama.sampler_free(llama.sampler_chain_remove(this.#chain, this.#drawAt));
+    llama.sampler_chain_add(this.#chain, llama.sampler_init_dist(seedAt(sampling.seed, place)));
   }
 
   #constrained(logits: Float32Array): number | undefined {
@@ -184,13 +203,17 @@ export class SequenceSampler {
 
 const DEAD_END = 'No token of this model goes on as the grammar asks; make the grammar wider.';
 
-/** Penalties, then what cuts off, then temperature and the draw, where anybody may know its seed. */
+/** Penalties, then what cuts off, then temperature and last the draw. */
 function chainOf({ llama, vocabularySize, sampling }: SamplerParts): {
   chain: Pointer;
-  draw: Pointer | undefined;
+  drawAt: number | undefined;
 } {
   const chain = llama.sampler_chain_init(llama.sampler_chain_default_params());
-  const add = (sampler: Pointer) => llama.sampler_chain_add(chain, sampler);
+  let length = 0;
+  const add = (sampler: Pointer) => {
+    llama.sampler_chain_add(chain, sampler);
+    length++;
+  };
   const { repetitionPenalty, frequencyPenalty, presencePenalty, temperature } = sampling;
   if (hasPenalties(sampling)) {
     const penalties = [repetitionPenalty, frequencyPenalty, presencePenalty] as const;
@@ -198,16 +221,26 @@ function chainOf({ llama, vocabularySize, sampling }: SamplerParts): {
   }
   if (temperature === 0) {
     add(llama.sampler_init_greedy());
-    return { chain, draw: undefined };
+    return { chain, drawAt: undefined };
   }
   if (sampling.topK > 0) add(llama.sampler_init_top_k(sampling.topK));
   if (sampling.topP < 1) add(llama.sampler_init_top_p(sampling.topP, 1));
   if (sampling.minP > 0) add(llama.sampler_init_min_p(sampling.minP, 1));
   add(llama.sampler_init_temp(temperature));
-  const draw = llama.sampler_init_dist(sampling.seed ?? Math.floor(Math.random() * 2 ** 32));
-  add(draw);
-  return { chain, draw: sampling.seed === undefined ? undefined : draw };
+  add(llama.sampler_init_dist(Math.floor(Math.random() * 2 ** 32)));
+  return { chain, drawAt: sampling.seed === undefined ? undefined : length - 1 };
 }
+
+/** Where anybody may know the seed, draws at two places have nothing to do with each other. */
+function seedAt(seed: number, place: number): number {
+  return new Prng(seed + Math.imul(place, PLACES)).below(RANDOM);
+}
+
+/** Stands for a seed that nobody knows. */
+const RANDOM = 0xffff_ffff;
+
+/** Answers of one request, whose seeds differ by one, do not meet at other places. */
+const PLACES = 0x9e3779b1;
 
 function hasPenalties(given: Sampling): boolean {
   const { repetitionPenalty, frequencyPenalty, presencePenalty } = given;

@@ -175,7 +175,9 @@ class Rig {
       ...{ host: this.#host, rng: new Prng(1), sink, speculation: given.speculation },
       engines: {
         engine: () => engine,
-        suspect: (worker) => this.suspected.push(worker),
+        ended: (worker, fault) => {
+          if (fault?.code === 'engine_lost') this.suspected.push(worker);
+        },
         givenUp: () => undefined,
       },
     });

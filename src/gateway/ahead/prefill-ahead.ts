@@ -175,7 +175,8 @@ export class PrefillAhead {
     } catch (thrown) {
       // Whoever stopped it knows.
       if (signal.aborted) return;
-      if (asGatewayError(thrown).code === 'engine_lost') engines.suspect(worker);
+      const error = asGatewayError(thrown);
+      if (error.code === 'engine_lost') engines.ended(worker, error);
       sink.note({ kind: 'foreseen', came: 'failed', blocks: 0 });
       host.tell({ kind: 'failed', request, worker, retry: false });
     }

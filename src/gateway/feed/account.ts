@@ -29,6 +29,8 @@ export type FeedCount = (typeof FEED_COUNTS)[number];
 export interface FeedReport {
   /** Whether all that the worker holds is known: from its start on, or since a resync. */
   complete: boolean;
+  /** Why its events can never be used; null: they can. */
+  unfit: string | null;
   counts: Record<FeedCount, number>;
   /** Blocks it is known to hold. */
   blocks: number;

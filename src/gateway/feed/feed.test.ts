@@ -93,6 +93,23 @@ test('an engine that was started anew holds nothing of what it held', async () =
   }
 });
 
+test('clocks that differ, or are set meanwhile, change nothing but how old events seem', async () => {
+  const hourMs = 3_600_000;
+  for (const [skewMs, lagMs] of [
+    [hourMs, hourMs],
+    [-hourMs, 0],
+  ]) {
+    const rig = new Rig(4, undefined);
+    await rig.live(50);
+    rig.clock.skewMs = skewMs;
+    await rig.live(50);
+    assert.equal(rig.mode, 'exact');
+    rig.compare();
+    assert.deepEqual(rig.notes, []);
+    assert.equal(Math.round((rig.report.lagMs ?? -1) / hourMs), lagMs / hourMs);
+  }
+});
+
 test('more events than may wait are left out and asked for again', async () => {
   const faults = { rng: new Prng(5), dropped: 0, doubled: 0, late: 0, batchesKept: 5 };
   const rig = new Rig(5, faults, { ...FEED_SETTINGS, queueBytesMax: 2_000 });
@@ -126,6 +143,7 @@ for (const [what, blockTokens, token, sentence] of UNFIT) {
     assert.equal(rig.mode, 'predicted');
     const warnings = rig.notes.filter(({ kind }) => kind === 'warning');
     assert.match(JSON.stringify(warnings), sentence);
+    assert.match(rig.report.unfit ?? '', sentence);
   });
 }
 
@@ -232,7 +250,13 @@ function identity({ parent, tokens }: Held): bigint {
 /** Virtual time; while `slow`, each look at the clock costs a millisecond. */
 class TestClock extends SimClock {
   slow = false;
+  /** So far it is ahead of the engine's. */
+  skewMs = 0;
   #looks = 0;
+
+  override wallMs(): number {
+    return super.wallMs() + this.skewMs;
+  }
 
   override nowUs(): number {
     return super.nowUs() + (this.slow ? 1000 * ++this.#looks : 0);

@@ -68,6 +68,7 @@ export class FeedSource implements FeedWork {
   #cancelResync: Cancel | undefined;
   #cancelQuiet: Cancel = () => {};
   #isClosed = false;
+  #unfit: string | undefined;
 
   constructor(parts: SourceParts) {
     const { worker, address, blockTokens, feed, events, clock, settings } = parts;
@@ -94,6 +95,7 @@ export class FeedSource implements FeedWork {
     const { events } = this.#parts;
     return {
       complete: events.isComplete,
+      unfit: this.#unfit ?? null,
       counts: { ...events.account.counts },
       blocks: events.names.size,
       lagMs: this.#lagMs,
@@ -111,6 +113,7 @@ export class FeedSource implements FeedWork {
     // Where it failed at once there is no link yet.
     this.#link?.close();
     if (sentence === undefined) return;
+    this.#unfit = sentence;
     this.#parts.sink.note({ kind: 'warning', sentence });
     this.#parts.events.forget();
   }

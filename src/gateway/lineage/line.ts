@@ -13,8 +13,10 @@ export interface Line {
   model: string;
   /** Oldest first; the last is the tip, which the next prompt extends. */
   readonly marks: Mark[];
-  /** Its last request with tools; a summary is asked for without. */
+  /** A turn with tools was served: who asks without them from then on wants a summary. */
   hadTools: boolean;
+  /** Its last turn sends tools. */
+  hasTools: boolean;
   state: 'running' | 'served' | 'unserved';
   answer: AnswerSketch | undefined;
 }

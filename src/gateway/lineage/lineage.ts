@@ -41,7 +41,7 @@ export interface Belongs {
   /** Of a thread that goes on apart from another: that other one. */
   parent: ThreadId | undefined;
   relation: Relation;
-  /** The thread sent tools before. */
+  /** A turn of the thread with tools was served before. */
   hadTools: boolean;
 }
 
@@ -78,8 +78,10 @@ export class Lineage {
       const relation: Relation = found.isWhole ? 'repeats' : 'extends';
       // Whoever asks for a summary, without tools, goes on from where it was, if at all.
       const isSummary = hadTools && toolsOf(said.prompt) === 0;
-      line.hadTools ||= toolsOf(said.prompt) > 0;
-      if (!isSummary) this.#wentOn(line, { tenant, model, end: chain.end, relation });
+      if (!isSummary) {
+        line.hasTools = toolsOf(said.prompt) > 0;
+        this.#wentOn(line, { tenant, model, end: chain.end, relation });
+      }
       this.#keep(tenant, line);
       return { session, thread, parent: undefined, relation, hadTools };
     }
@@ -87,14 +89,14 @@ export class Lineage {
     // Without an answer in common they only began alike.
     const origin = shared?.isPast === true ? shared.line : undefined;
     const session = origin?.session ?? (thread as string as SessionId);
-    const line = newLine({ thread, session, model, hadTools: toolsOf(said.prompt) > 0 });
+    const line = newLine({ thread, session, model, hasTools: toolsOf(said.prompt) > 0 });
     this.#mark(tenant, line, chain.end);
     this.#keep(tenant, line);
     const relation = origin === undefined ? 'begins' : 'forks';
     return { session, thread, parent: origin?.thread, relation, hadTools: false };
   }
 
-  /** Whether a thread with a name sent tools; undefined where it is not known. */
+  /** Whether a turn with tools was served to a thread with a name; undefined where it is not known. */
   hadTools(tenant: TenantId, thread: ThreadId): boolean | undefined {
     return this.#lines.peek(tenant, thread)?.hadTools;
   }
@@ -113,14 +115,14 @@ export class Lineage {
     const known = this.#lines.get(tenant, thread);
     const tip = known === undefined ? undefined : tipOf(known);
     const chain = this.#chainOf(said, tip?.at ?? 0);
-    const line = known ?? newLine({ thread, session, model, hadTools: false });
-    line.hadTools ||= toolsOf(said.prompt) > 0;
+    const line = known ?? newLine({ thread, session, model, hasTools: false });
     const relation = relationTo(chain, tip);
     if (!isAside(purpose) && chain.end !== undefined) {
       // Nobody looks it up by what it says.
       line.marks.length = 0;
       line.marks.push({ ...chain.end, line });
       line.state = 'running';
+      line.hasTools = toolsOf(said.prompt) > 0;
     }
     this.#keep(tenant, line);
     return relation;
@@ -134,6 +136,7 @@ export class Lineage {
     const line = thread === undefined ? undefined : this.#lines.peek(tenant, thread);
     if (line === undefined || isAside(purpose)) return;
     line.state = outcome.served ? 'served' : 'unserved';
+    line.hadTools ||= outcome.served && line.hasTools;
     line.answer = outcome.answer;
   }
 
@@ -227,8 +230,8 @@ export class Lineage {
   }
 }
 
-function newLine(given: Pick<Line, 'thread' | 'session' | 'model' | 'hadTools'>): Line {
-  return { ...given, marks: [], state: 'running', answer: undefined };
+function newLine(given: Pick<Line, 'thread' | 'session' | 'model' | 'hasTools'>): Line {
+  return { ...given, marks: [], hadTools: false, state: 'running', answer: undefined };
 }
 
 /** Nobody goes on from what it says. */

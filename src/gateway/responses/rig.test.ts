@@ -12,9 +12,8 @@ import type { Receipt } from '../../model/receipt.ts';
 import type { Worker, WorkerAbout } from '../../model/worker.ts';
 import type { Engine, Job, Note } from '../../ports.ts';
 import { SimClock } from '../../sim/clock.ts';
-import { ModelTokens } from '../../tokens/model-tokens.ts';
 import { IncrementalEncoder } from '../../tokens/prompt-encoder.ts';
-import { toyVocabulary } from '../../tokens/toy-vocabulary.test.ts';
+import { toyTokens } from '../../tokens/toy-tokens.test.ts';
 import type { Json } from '../../wire/fields.ts';
 import { Access } from '../access.ts';
 import { Host } from '../host.ts';
@@ -33,14 +32,7 @@ import { Responses } from './responses.ts';
 import { ResponsesSocket } from './responses-socket.ts';
 import { MemoryShelf, type Shelf } from './shelf.ts';
 
-const built = ModelTokens.build({
-  vocabulary: toyVocabulary(),
-  model: 'm',
-  fingerprint: 'f',
-  blockTokens: 16,
-  now: () => new Date(0),
-});
-assert.ok(built.kind === 'exact');
+const tokens = toyTokens();
 
 export class Rig {
   readonly clock = new SimClock();
@@ -61,7 +53,6 @@ export class Rig {
     const { clock } = this;
     const config = Config.parse({});
     const { limits, normalise } = config;
-    const { tokens } = built.kind === 'exact' ? built : assert.fail();
     const settings = { bytesMax: 1e7, hereMax: 1e6 };
     this.encoder = new IncrementalEncoder({ tokens, elsewhere: undefined, settings });
     const known = new Map([['m', { tokens, prompts: this.encoder, fingerprint: 'f' }]]);
@@ -79,7 +70,7 @@ export class Rig {
       fallbackUs: limits.fallbackUs,
       ...{ access, models, host, clock, sink },
       normalizer: new Normalizer(normalise),
-      engines: { engine: () => engine, suspect: () => {}, givenUp: () => undefined },
+      engines: { engine: () => engine, ended: () => {}, givenUp: () => undefined },
       rng: new Prng(1),
       receipts: new Receipts(limits),
       identities: new Identities({
@@ -161,7 +152,6 @@ export class Rig {
   /** The text of the prompt that the engine was asked last. */
   prompt(): string {
     const { prompt } = this.jobs.at(-1) ?? assert.fail('nothing was asked');
-    const { tokens } = built.kind === 'exact' ? built : assert.fail();
     assert.ok(prompt.kind === 'tokens');
     const decoder = tokens.decoder();
     let text = '';

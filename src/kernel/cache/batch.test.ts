@@ -32,6 +32,8 @@ class Rig {
   readonly ended = new Set<SequenceId>();
   readonly events: KvEvent[] = [];
   computedTokens = 0;
+  /** Tokens that are computed once more with the end of a prompt. */
+  again = 0;
 
   constructor(sizes: Partial<TierSizes>, exactChunkTokens?: number) {
     const slots = sizes.slots ?? 3;
@@ -52,6 +54,7 @@ class Rig {
       cache: this.cache,
       pace: {
         chunkTokens: ({ left }) => Math.min(left, 24),
+        againTokens: ({ position, left, max }) => Math.min(position, max - left, this.again),
         observe: () => {},
         computeUs: () => 0,
       },
@@ -139,6 +142,27 @@ test('a second turn computes only what is new', () => {
   assert.deepEqual(rig.answers.get(turn2), recompute(MODEL, second, 1));
 });
 
+test('where the end of a prompt takes computed tokens along, they are told as cached all the same', () => {
+  const rig = new Rig({});
+  const random = new Prng(1);
+  const first = ids(random, 64);
+  rig.submit(first, { outputTokensMax: 1 });
+  rig.drain();
+  rig.again = 7;
+  rig.computedTokens = 0;
+  const second = Uint32Array.from([...first, ...ids(random, 10)]);
+  const turn = rig.submit(second, { outputTokensMax: 2 }) as SequenceId;
+  const plan = rig.batch.plan();
+  assert.ok(plan !== undefined);
+  const [{ position, tokens, slot }] = plan.slices;
+  assert.deepEqual([position, position + tokens.length], [64 - 7, 74]);
+  assert.deepEqual(plan.moves.at(-1), { kind: 'cut', slot, tokens: position });
+  assert.equal(rig.batch.cachedTokens(turn), 64);
+  rig.complete(plan);
+  rig.drain();
+  assert.deepEqual(rig.answers.get(turn), recompute(MODEL, second, 2));
+});
+
 test('whatever is reused, moved or evicted, answers equal those of an engine that keeps nothing', () => {
   fc.assert(
     fc.property(
@@ -152,6 +176,7 @@ test('whatever is reused, moved or evicted, answers equal those of an engine tha
       (seed, sizes, exactChunkTokens) => {
         const random = new Prng(seed);
         const rig = new Rig(sizes, exactChunkTokens);
+        rig.again = random.below(20);
         const families = Array.from({ length: 3 }, () => ids(random, 8 + random.below(40)));
         const histories: Uint32Array[] = families.map((family) => family);
         const prompts = new Map<SequenceId, Uint32Array>();

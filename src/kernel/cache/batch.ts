@@ -136,8 +136,8 @@ export class Batch {
     moves.push(...this.#cache.takeMoves());
     this.#admit(moves);
     this.#expect();
-    const slices = this.#slices();
-    moves.push(...this.#cache.saves({ idle: slices.length === 0 }));
+    const { slices, cuts } = this.#slices();
+    moves.push(...this.#cache.saves({ idle: slices.length === 0 }), ...cuts);
     if (slices.length === 0 && moves.length === 0) return undefined;
     this.#inFlight = { moves, slices };
     return this.#inFlight;
@@ -154,11 +154,11 @@ export class Batch {
         this.#running.find((running) => running.id === slice.sequence),
         'a sequence runs until its step is complete',
       );
-      if (!sequence.isDecoding) {
-        sequence.served += slice.tokens.length;
-        this.#servedTokens += slice.tokens.length;
-      }
-      sequence.computed += slice.tokens.length;
+      const end = slice.position + slice.tokens.length;
+      const count = sequence.isDecoding ? 0 : end - sequence.computed;
+      sequence.served += count;
+      this.#servedTokens += count;
+      sequence.computed = end;
       this.#keep(sequence);
       const sample = slice.sample ? result.samples[next++] : undefined;
       assert(
@@ -281,8 +281,10 @@ export class Batch {
     return true;
   }
 
-  #slices(): Slice[] {
+  /** `cuts`: of slots whose last tokens are computed once more. They come after whatever reads slots. */
+  #slices(): { slices: Slice[]; cuts: Move[] } {
     const slices: Slice[] = [];
+    const cuts: Move[] = [];
     const decodes: DecodeLoad = { count: 0, contextTokens: 0 };
     const pauses = this.#running.some(({ isIdle }) => !isIdle);
     for (const sequence of this.#running) {
@@ -295,14 +297,17 @@ export class Batch {
     for (const prompt of this.#prompts()) {
       if (pauses && prompt.isIdle) break;
       const { tokens, share } = this.#chunk(prompt, decodes, { max: tokensLeft, us: usLeft });
-      slices.push(prompt.slice(tokens));
-      tokensLeft -= tokens;
+      const again = tokens === prompt.left ? this.#again(prompt, tokensLeft) : 0;
+      const slice = prompt.slice(tokens, again);
+      slices.push(slice);
+      if (again > 0) cuts.push({ kind: 'cut', slot: slice.slot, tokens: slice.position });
+      tokensLeft -= slice.tokens.length;
       usLeft -= share * usLeft;
       // Another prompt's chunk is worth it only where this one ended early.
       if (tokens < prompt.left || tokensLeft === 0) break;
       if (usLeft < this.#settings.stepUsMax * REST_SHARE_MIN) break;
     }
-    return slices.sort((a, b) => a.slot - b.slot);
+    return { slices: slices.sort((a, b) => a.slot - b.slot), cuts };
   }
 
   /** Most urgent first. */
@@ -326,6 +331,14 @@ export class Batch {
     assert(tokens >= 1 && tokens <= left && tokens <= room.max, 'a chunk is part of its prompt');
     const fitting = this.#pace.chunkTokens({ position, ...ENDLESS }, beside, room.us);
     return { tokens, share: Math.min(1, tokens / fitting) };
+  }
+
+  #again({ computed: position, left }: Sequence, max: number): number {
+    // Bits differ by how much is computed at once.
+    const isExact = this.#settings.exactChunkTokens !== undefined;
+    const again = isExact ? 0 : this.#pace.againTokens({ position, left, max });
+    assert(again >= 0 && again <= position && left + again <= max, 'again is what was computed');
+    return again;
   }
 
   /** Hands the blocks that are complete by now to the cache. */

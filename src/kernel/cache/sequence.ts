@@ -81,14 +81,16 @@ export class Sequence {
     this.ids[this.length++] = token;
   }
 
-  slice(count: number): Slice {
-    const position = this.computed;
+  /** `again`: so many before them, which were computed, once more. */
+  slice(count: number, again = 0): Slice {
+    const position = this.computed - again;
+    const end = this.computed + count;
     return {
       slot: this.slot,
       sequence: this.id,
-      tokens: this.ids.slice(position, position + count),
+      tokens: this.ids.slice(position, end),
       position,
-      sample: position + count === this.length,
+      sample: end === this.length,
     };
   }
 }

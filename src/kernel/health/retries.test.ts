@@ -32,6 +32,17 @@ test('where it failed before it is not sent again while others are there', () =>
   assert.deepEqual([...(twice?.excluded ?? [])], ['a', 'b']);
 });
 
+test('who turned it away counts as no try, and is remembered', () => {
+  const rig = new Rig();
+  let waiter = rig.waiter;
+  for (const worker of ['a', 'b', 'c', 'd'] as WorkerId[]) {
+    waiter = rig.fails(waiter, { worker, why: 'denied' }) ?? assert.fail('another may take it');
+  }
+  assert.deepEqual(waiter.request.deniedBy, ['a', 'b', 'c', 'd']);
+  const failed = rig.fails(waiter, { worker: 'e' as WorkerId });
+  assert.deepEqual(failed?.request.deniedBy, ['a', 'b', 'c', 'd']);
+});
+
 test('in the long run only a share of all requests is tried again, in a crash all that run are', () => {
   const rig = new Rig();
   rig.running = 500;

@@ -1,6 +1,7 @@
 /**
  * Who is tried again where a worker failed. A placement that brought its answer on does not count against
- * a request, nor does one that had to make room or met nobody: what counts is failing without a token.
+ * a request, nor does one that had to make room, met nobody or was turned away: what counts is failing
+ * without a token. Whoever turned it away is not asked again.
  */
 import type { Fact, Order } from '../../model/kernel-io.ts';
 import type { Book } from '../book.ts';
@@ -30,7 +31,8 @@ export class Retries {
     const saidTokens = Math.max(told, fact.saidTokens ?? 0);
     const attempt = waiter.attempt + 1;
     const isNew = fact.why === 'moved' || saidTokens > told;
-    const isTry = fact.why !== 'unreached';
+    const isDenied = fact.why === 'denied';
+    const isTry = fact.why !== 'unreached' && !isDenied;
     const inVain = isNew ? 0 : (waiter.inVain ?? 0) + (isTry ? 1 : 0);
     const { request } = waiter;
     if (inVain >= this.#attemptsMax) {
@@ -48,6 +50,7 @@ export class Retries {
         ...request,
         promptTokens: request.promptTokens + added,
         outputTokensMax: Math.max(1, request.outputTokensMax - added),
+        ...(isDenied && { deniedBy: [...(request.deniedBy ?? []), fact.worker] }),
       },
       ...{ attempt, inVain, saidTokens },
       excluded: new Set([...waiter.excluded, fact.worker]),

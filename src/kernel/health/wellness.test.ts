@@ -48,6 +48,30 @@ test('what fails everywhere shuts no more than half of a fleet, and never the on
   assert.equal(one.fitness('a'), 'fit');
 });
 
+test('the only one of its kind is left alone too where others serve its model, and that is said', () => {
+  const fleet = new Fleet(1);
+  fleet.joins('b', 'another kind');
+  for (let i = 0; i < 3; i++) fleet.fails(fleet.asks('b'));
+  assert.deepEqual([fleet.fitness('a'), fleet.fitness('b')], ['fit', 'unfit']);
+  assert.match(fleet.warnings.join(), /^b failed at most of what it was sent lately/);
+  fleet.passes(S);
+  fleet.tells({ kind: 'probed', worker: 'b' as WorkerId, ok: true });
+  fleet.fails(fleet.asks('b'));
+  assert.equal(fleet.warnings.length, 1, 'once, until it was well');
+});
+
+test('whose answers come in one piece is named, and is slow to nobody’s mind', () => {
+  const fleet = new Fleet(2);
+  for (let i = 0; i < 5; i++) fleet.answersAtOnce(fleet.asks('a'));
+  assert.match(fleet.warnings.join(), /^answers of a come in one piece/);
+  assert.equal(fleet.report('a')?.heldBack, true);
+  assert.equal(fleet.report('a')?.curve.answers, 0, 'nothing is learnt of them');
+  fleet.answers(fleet.asks('a'), { itlUs: 3000 });
+  assert.equal(fleet.report('a')?.heldBack, true, 'a short one says nothing');
+  fleet.answers(fleet.asks('a'), { itlUs: 3000, outputTokens: 64 });
+  assert.equal(fleet.report('a')?.heldBack, false);
+});
+
 test('one of eight ten times slower is set aside, what runs there moves, and later it is tried again', () => {
   const fleet = new Fleet(8);
   const itlUs = (worker: string) => (worker === 'c' ? 30_000 : 3000);
@@ -121,17 +145,19 @@ class Fleet {
     const settings = { ...limits, policy: 'round-robin' };
     this.#kernel = new Kernel({ settings, rng: new Prng(1) });
     this.#workers = Array.from({ length: workers }, (_, i) => 'abcdefghi'[i]);
-    for (const id of this.#workers) {
-      this.tells({
-        kind: 'workerJoined',
-        worker: {
-          ...{ id: id as WorkerId, models: ['m'], blockTokens: 16, contextTokens: 10_000 },
-          ...{ slots: 8, requestsMax: 64, cacheTokens: 100_000, hasEvents: false, class: 'all' },
-          prefill: { perTokenUs: 10, perTokenContextUs: 0 },
-          decode: { stepUs: 3000, perSequenceUs: 0 },
-        },
-      });
-    }
+    for (const id of this.#workers) this.joins(id, 'all');
+  }
+
+  joins(id: string, kind: string): void {
+    this.tells({
+      kind: 'workerJoined',
+      worker: {
+        ...{ id: id as WorkerId, models: ['m'], blockTokens: 16, contextTokens: 10_000 },
+        ...{ slots: 8, requestsMax: 64, cacheTokens: 100_000, hasEvents: false, class: kind },
+        prefill: { perTokenUs: 10, perTokenContextUs: 0 },
+        decode: { stepUs: 3000, perSequenceUs: 0 },
+      },
+    });
   }
 
   asks(worker?: string): Asked {
@@ -157,11 +183,20 @@ class Fleet {
     this.tells({ kind: 'failed', request: id, worker: from, retry: false, why: 'engine' });
   }
 
-  answers({ id, worker }: Asked, { itlUs }: { itlUs: number }): void {
+  answers(
+    { id, worker }: Asked,
+    { itlUs, outputTokens = 21 }: { itlUs: number; outputTokens?: number },
+  ): void {
     assert.ok(worker !== undefined);
     this.tells({ kind: 'firstTokenSent', request: id });
-    this.#nowUs += 20 * itlUs;
-    this.tells({ kind: 'finished', request: id, outputTokens: 21, cachedTokens: 0 });
+    this.#nowUs += (outputTokens - 1) * itlUs;
+    this.tells({ kind: 'finished', request: id, outputTokens, cachedTokens: 0 });
+  }
+
+  /** After a second, all of it. */
+  answersAtOnce(asked: Asked): void {
+    this.#nowUs += S;
+    this.answers(asked, { itlUs: 1, outputTokens: 101 });
   }
 
   /** One after the other, so that nobody makes anybody else slow. */
@@ -178,7 +213,11 @@ class Fleet {
   }
 
   fitness(worker: string): string | undefined {
-    return this.#kernel.state(this.#nowUs).workers.find(({ id }) => id === worker)?.fitness;
+    return this.report(worker)?.fitness;
+  }
+
+  report(worker: string) {
+    return this.#kernel.state(this.#nowUs).workers.find(({ id }) => id === worker);
   }
 
   tells(fact: Fact): Order[] {

@@ -13,6 +13,7 @@ import type { Fact, Order } from '../../model/kernel-io.ts';
 import type { Book, Booking } from '../book.ts';
 import type { WorkerState, Workers } from '../workers.ts';
 import { Circuit } from './circuit.ts';
+import { HeldBack, isHeldBack } from './held-back.ts';
 import { Retries } from './retries.ts';
 import { Speeds } from './speeds.ts';
 
@@ -26,7 +27,7 @@ const STEPS_MIN = 4;
 /** Shorter prompts say more about their way than about their worker. */
 const PREFILL_US_MIN = 20_000;
 
-const FAULTS: ReadonlySet<Told<'failed'>['why']> = new Set(['engine', 'unreached']);
+const FAULTS: ReadonlySet<Told<'failed'>['why']> = new Set(['engine', 'unreached', 'denied']);
 
 type Told<Kind extends Fact['kind']> = Extract<Fact, { kind: Kind }>;
 
@@ -40,6 +41,7 @@ interface Patient {
 export class Wellness {
   readonly #parts: { workers: Workers; book: Book };
   readonly #speeds = new Speeds();
+  readonly #heldBack = new HeldBack();
   readonly #patients = new Map<WorkerId, Patient>();
   readonly retries: Retries;
 
@@ -61,7 +63,7 @@ export class Wellness {
       case 'finished':
         return this.#finished(nowUs, fact, orders);
       case 'failed':
-        return FAULTS.has(fact.why) ? this.#failed(nowUs, fact.worker) : undefined;
+        return FAULTS.has(fact.why) ? this.#failed(nowUs, fact.worker, orders) : undefined;
       case 'probed':
         return this.#probed(nowUs, fact);
       case 'workerJoined':
@@ -85,17 +87,23 @@ export class Wellness {
   #forget(worker: WorkerId): void {
     this.#patients.delete(worker);
     this.#speeds.forget(worker);
+    this.#heldBack.forget(worker);
   }
 
   /** What it was sent failed by its own fault. */
-  #failed(nowUs: number, worker: WorkerId): void {
+  #failed(nowUs: number, worker: WorkerId, orders: Order[]): void {
     const state = this.#parts.workers.get(worker);
     if (state === undefined) return;
     // One request that every engine fails at must not shut them all.
-    const like = this.#like(state);
-    const shut = like.filter((one) => this.#isShut(one)).length;
-    this.#patient(worker).circuit.failed(nowUs, shut + 1 <= like.length * SHUT_SHARE_MAX);
+    const fleet = this.#parts.workers.serving(state.worker.models[0]);
+    const shut = fleet.filter((one) => this.#isShut(one.worker.id)).length;
+    const { circuit } = this.#patient(worker);
+    const wasClosed = circuit.state === 'closed';
+    circuit.failed(nowUs, shut + 1 <= fleet.length * SHUT_SHARE_MAX);
     this.#set(worker);
+    if (!wasClosed || circuit.state === 'closed') return;
+    const sentence = `${worker} failed at most of what it was sent lately, so it gets nothing until it answers again`;
+    orders.push({ kind: 'warn', worker, sentence });
   }
 
   #probed(nowUs: number, { worker, ok }: { worker: WorkerId; ok: boolean }): void {
@@ -123,9 +131,20 @@ export class Wellness {
     if (booking === undefined) return;
     const { worker } = booking;
     this.#patients.get(worker)?.circuit.answered();
-    if (booking.outputTokens === 0) this.#sawItl(nowUs, booking, fact.outputTokens);
+    const held = isHeldBack(booking, { atUs: nowUs }, fact.outputTokens);
+    if (held !== undefined) this.#sawPieces(worker, held, orders);
+    if (booking.outputTokens === 0 && !held) this.#sawItl(nowUs, booking, fact.outputTokens);
     this.#judge(nowUs, worker, orders);
     this.#set(worker);
+  }
+
+  #sawPieces(worker: WorkerId, held: boolean, orders: Order[]): void {
+    const { isSo, isNews } = this.#heldBack.saw(worker, held);
+    const state = this.#parts.workers.get(worker);
+    if (state !== undefined) state.heldBack = isSo;
+    if (!isNews) return;
+    const sentence = `answers of ${worker} come in one piece, long after they began: something before it holds streams back (nginx: proxy_buffering off)`;
+    orders.push({ kind: 'warn', worker, sentence });
   }
 
   /** Who is to be asked, and who may show again how fast it is. */

@@ -10,6 +10,7 @@ export function obstacle(
   },
 ): Obstacle | undefined {
   const { worker, healthy, draining } = state;
+  if (request.deniedBy?.includes(worker.id)) return 'denied';
   if (!healthy || state.fitness === 'unfit') return 'unwell';
   if (state.fitness === 'trial' && (state.load?.requests ?? 0) > 0) return 'unwell';
   if (draining) return 'draining';
@@ -36,6 +37,7 @@ export type Obstacle = keyof typeof REASONS;
 
 /** What each obstacle means, after a number of engines. */
 const REASONS = {
+  denied: 'turning this gateway away',
   unwell: 'not well',
   draining: 'being drained',
   context: 'too small for this prompt',

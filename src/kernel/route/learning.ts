@@ -1,5 +1,6 @@
 /** What a finished request teaches about its worker's class. */
 import type { Booking, Moment } from '../book.ts';
+import { isHeldBack } from '../health/held-back.ts';
 import type { Curve } from './curve.ts';
 
 /** Answers with fewer tokens say little about the time between two of them. */
@@ -17,7 +18,7 @@ export interface Finished {
 export function learn(curve: Curve, finished: Finished): void {
   const { booking, end, outputTokens, cachedTokens, slots } = finished;
   const { first, promptTokens } = booking;
-  if (first === undefined) return;
+  if (first === undefined || isHeldBack(booking, end, outputTokens)) return;
   // Only of a prompt that neither waited for another nor for a slot is it known when it began.
   if (booking.alone && booking.beside < slots && cachedTokens !== undefined) {
     const cached = Math.min(cachedTokens, promptTokens);
