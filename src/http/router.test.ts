@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import { after, test } from 'node:test';
 import { GatewayError } from '../model/error.ts';
 import { type Call, replyJson } from './call.ts';
-import { type Route, router } from './router.ts';
+import { errorHeaders, type Route, router } from './router.ts';
 import { HttpServer } from './server.ts';
 
 const servers: HttpServer[] = [];
@@ -37,6 +37,17 @@ test('an unknown path is named as far as that helps, and a wrong method with tho
   }
   const head = await fetch(`${url}/c`, { method: 'HEAD' });
   assert.deepEqual([head.status, head.headers.get('allow')], [405, 'POST']);
+});
+
+test('whether a 5xx is to be tried again is said in the words that SDKs read', () => {
+  const told = (error: GatewayError) => errorHeaders('r', error);
+  assert.deepEqual(told(new GatewayError('engine_denied', 'No.')), {
+    'x-request-id': 'r',
+    'x-should-retry': 'false',
+  });
+  const busy = new GatewayError('queue_full', 'Later.', { retryAfterUs: 1_500_000 });
+  assert.deepEqual(told(busy), { 'x-request-id': 'r', 'retry-after': '2' });
+  assert.deepEqual(told(new GatewayError('not_found', 'Nothing.')), { 'x-request-id': 'r' });
 });
 
 test('HEAD is answered as GET without its body, unless it has a route of its own', async () => {

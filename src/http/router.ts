@@ -22,13 +22,16 @@ export function router(routes: Routes): Handler {
   };
 }
 
-/** What can be tried again says when, in whole seconds: some clients fail for good without it. */
+/**
+ * What can be tried again says when, in whole seconds: some clients fail for good without it. What cannot
+ * says so to the official SDKs, which would try any 5xx again.
+ */
 export function errorHeaders(requestId: string, error: GatewayError): Record<string, string> {
   const headers: Record<string, string> = { 'x-request-id': requestId };
   if (error.retryable) {
     const seconds = Math.ceil((error.retryAfterUs ?? 0) / 1e6);
     headers['retry-after'] = String(Math.max(1, seconds));
-  }
+  } else if (error.status >= 500) headers['x-should-retry'] = 'false';
   return headers;
 }
 
