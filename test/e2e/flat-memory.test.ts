@@ -38,7 +38,7 @@ async function flat(engine: string, t: TestContext): Promise<void> {
   // Little room, so that slots, host store and files are full, and turn over, from early on.
   const flags = [
     `--engine=${engine}`,
-    '--memory=200MB',
+    '--memory=215MB',
     `--context=${CONTEXT}`,
     '--slots=4',
     '--disk=20MB',

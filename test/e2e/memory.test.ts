@@ -58,7 +58,7 @@ async function assertFull(worker: Running & { card: WorkerCard }): Promise<void>
 }
 
 test('fewer slots where not even the smallest context fits in all; filled up, it serves on', async () => {
-  const worker = await startWorker(['--memory=190MB', '--slots=64', '--disk=0']);
+  const worker = await startWorker(['--memory=205MB', '--slots=64', '--disk=0']);
   assert.match(worker.stderr, /^slots lowered from 64 to \d+$/m);
   const { memory, cache } = worker.card;
   assert.ok(cache.slots >= 1 && cache.slots < 64);
